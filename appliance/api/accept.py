@@ -1,0 +1,277 @@
+"""Sanic request → Exchange (inference) or Call (everything else), and the way back.
+
+Every request gets its id, the drain check, one log line, and the net for what nobody foresaw: 500 with the request id,
+the traceback in the log only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sanic import HTTPResponse, Request
+
+from appliance.api import envelope
+from appliance.errors import GatewayError
+from appliance.exchange import Exchange, Principal
+from appliance.grid.grid import Grid
+from appliance.grid.holder import Holder
+from appliance.grid.prices import usd
+from appliance.permissions import require
+from appliance.pipeline.peek import members
+from appliance.pipeline.run import run
+from appliance.state import State
+
+if TYPE_CHECKING:
+    from appliance.api.routes import Route
+
+DRAIN_RETRY_AFTER_S = 5
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
+_log = logging.getLogger("scaigrid")
+
+SanicHandler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
+
+
+class Appliance:
+    """What handlers need: the current configuration and everything that has happened."""
+
+    __slots__ = ("holder", "loaded_unix", "started_unix", "state")
+
+    def __init__(self, holder: Holder, state: State) -> None:
+        self.holder = holder
+        self.state = state
+        self.started_unix = self.loaded_unix = time.time()
+
+
+class Call:
+    """One plain API request. `principal` is there unless the route is public."""
+
+    __slots__ = ("appliance", "grid", "params", "principal_or_none", "query", "request_id", "sanic")
+
+    def __init__(self, appliance: Appliance, grid: Grid, sanic: Request, request_id: str) -> None:
+        self.appliance = appliance
+        self.grid = grid
+        self.sanic = sanic
+        self.request_id = request_id
+        self.query: Mapping[str, str] = {key: values[-1] for key, values in sanic.args.items()}
+        self.params: dict[str, str] = {}
+        self.principal_or_none: Principal | None = None
+
+    @property
+    def state(self) -> State:
+        return self.appliance.state
+
+    @property
+    def principal(self) -> Principal:
+        assert self.principal_or_none, "a public route has no principal"
+        return self.principal_or_none
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the request; an empty body is an empty object."""
+        if not self.sanic.body:
+            return {}
+        return {name: msgspec.json.decode(raw) for name, raw in members(self.sanic.body).items()}
+
+
+def request_id_of(request: Request) -> str:
+    """The caller's own id when it is well formed (contract section 5), else a new one. The same at every call."""
+    known: str | None = getattr(request.ctx, "request_id", None)
+    if known:
+        return known
+    sent = request.headers.get("x-request-id", "")
+    request.ctx.request_id = sent if _REQUEST_ID.fullmatch(sent) else f"req_{secrets.token_hex(12)}"
+    return str(request.ctx.request_id)
+
+
+def credential_of(request: Request) -> str | None:
+    """The bearer token. Raises nothing: a header of another scheme counts as a wrong token."""
+    header: str | None = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else header
+
+
+def surface_of(path: str) -> str:
+    return "openai" if path.startswith("/oai/") else "native"
+
+
+def plain(route: Route, appliance: Appliance) -> SanicHandler:
+    """A Sanic handler for a route of the native API or the compat surface's lists."""
+
+    async def handle(request: Request, **params: str) -> HTTPResponse:
+        started = time.monotonic()
+        request_id = request_id_of(request)
+        generation = appliance.holder.enter()
+        call = Call(appliance, generation.grid, request, request_id)
+        call.params = params
+        error: GatewayError | None = None
+        try:
+            if route.permission != "public":
+                _refuse_when_draining(appliance.state)
+                call.principal_or_none = appliance.state.directory.principal(credential_of(request))
+                if route.permission != "any":
+                    require(call.principal, route.permission)
+            assert route.handler
+            response = envelope.success(await route.handler(call))
+        except GatewayError as failed:
+            error = failed
+        except Exception as fault:
+            error = unforeseen(fault, request_id)
+        finally:
+            generation.leave()
+        if error:
+            response = envelope.failure(error, surface_of(request.path), request_id)
+        response.headers["X-Request-ID"] = request_id
+        if route.logged:
+            fields = _request_fields(request, request_id, response.status, time.monotonic() - started)
+            if call.principal_or_none:
+                fields |= {"tenant_id": call.principal.tenant_id, "user_id": call.principal.user_id}
+            appliance.state.log.write(fields | _error_fields(error))
+        return response
+
+    return handle
+
+
+def inference(route: Route, appliance: Appliance) -> SanicHandler:
+    """A Sanic handler that takes the request down the line."""
+
+    async def handle(request: Request, **params: str) -> HTTPResponse | None:
+        state = appliance.state
+        request_id = request_id_of(request)
+        client = SanicClient(request, request_id)
+        generation = appliance.holder.enter()
+        loop = asyncio.get_running_loop()
+        exchange = Exchange(
+            request_id=request_id,
+            surface=surface_of(route.path),
+            operation=route.operation,
+            grid=generation.grid,
+            client=client,
+            credential=credential_of(request),
+            body=request.body,
+            received_at=loop.time(),
+            received_unix=time.time(),
+            clock=loop.time,
+            ip=request.ip,
+            usage_id=f"usage_{secrets.token_hex(12)}",
+        )
+        state.in_flight += 1
+        try:
+            _refuse_when_draining(state)
+            await run(exchange, state)
+        except GatewayError as error:
+            exchange.error = error
+            client.response = envelope.failure(error, exchange.surface, request_id)
+        except Exception as fault:
+            exchange.error = unforeseen(fault, request_id)
+            if client.started:
+                await client.break_off()
+            else:
+                client.response = envelope.failure(exchange.error, exchange.surface, request_id)
+        finally:
+            state.in_flight -= 1
+            generation.leave()
+            status = client.response.status if client.response else 200 if client.started else 499
+            fields = _request_fields(request, request_id, status, loop.time() - exchange.received_at)
+            state.log.write(fields | _exchange_fields(exchange) | _error_fields(exchange.error))
+        if client.response is not None:
+            client.response.headers["X-Request-ID"] = request_id
+        return client.response
+
+    return handle
+
+
+def _refuse_when_draining(state: State) -> None:
+    if state.draining:
+        raise GatewayError(
+            "SHUTTING_DOWN", "the appliance is shutting down; try again shortly", retry_after=DRAIN_RETRY_AFTER_S
+        )
+
+
+def unforeseen(error: Exception, request_id: str) -> GatewayError:
+    _log.error("request %s failed on a fault of ours", request_id, exc_info=error)
+    return GatewayError("INTERNAL_ERROR", f"a fault of the gateway; please report the request id {request_id}")
+
+
+# -- the log line -----------------------------------------------------------------------------------------------------
+
+
+def _request_fields(request: Request, request_id: str, status: int, seconds: float) -> dict[str, Any]:
+    return {
+        "unix": time.time(),
+        "event": "request",
+        "request_id": request_id,
+        "method": request.method,
+        "path": request.path,
+        "status": status,
+        "latency_ms": round(seconds * 1000, 1),
+        "ip": request.ip,
+    }
+
+
+def _exchange_fields(exchange: Exchange) -> dict[str, Any]:
+    fields: dict[str, Any] = {"outcome": exchange.status}
+    if exchange.principal:
+        fields |= {"tenant_id": exchange.principal.tenant_id, "user_id": exchange.principal.user_id}
+    if exchange.model_name:
+        fields |= {"model": exchange.model_name, "stream": exchange.stream}
+    if exchange.attempts:
+        shown = exchange.answered or exchange.attempts[-1]
+        fields |= {"backend": shown.target.backend, "attempts": len(exchange.attempts)}
+    if exchange.begun and exchange.usage:
+        fields |= {
+            "input_tokens": exchange.usage.input_tokens,
+            "output_tokens": exchange.usage.output_tokens,
+            "estimated": exchange.estimated,
+            "cost": usd(exchange.cost_nano),
+        }
+    failures = [f"{a.target.backend}: {a.failure.detail or a.failure.message}" for a in exchange.attempts if a.failure]
+    return fields | ({"failures": failures} if failures else {})
+
+
+def _error_fields(error: GatewayError | None) -> dict[str, Any]:
+    return {"error": error.code, "message": error.message} if error else {}
+
+
+class SanicClient:
+    """The way back to the caller: a whole response that the handler returns, or a stream that is sent at once."""
+
+    __slots__ = ("_request", "_request_id", "_stream", "response", "started")
+
+    def __init__(self, request: Request, request_id: str) -> None:
+        self._request = request
+        self._request_id = request_id
+        self._stream: HTTPResponse | None = None
+        self.response: HTTPResponse | None = None
+        self.started = False
+
+    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.response = HTTPResponse(body, status, headers, "application/json")
+
+    async def start_stream(self, headers: dict[str, str]) -> None:
+        self.started = True
+        fixed = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "X-Request-ID": self._request_id}
+        self._stream = await self._request.respond(
+            status=200, headers=headers | fixed, content_type="text/event-stream; charset=utf-8"
+        )
+
+    async def send(self, data: bytes) -> None:
+        assert self._stream
+        await self._stream.send(data)
+
+    async def end(self) -> None:
+        assert self._stream
+        await self._stream.eof()  # type: ignore[no-untyped-call]
+
+    async def break_off(self) -> None:
+        """Cut the connection: after an unforeseen fault in mid-stream a clean end would be a lie."""
+        transport: Any = self._request.transport
+        if transport:
+            transport.abort()

@@ -1,0 +1,67 @@
+"""/v1/models: the frontend models that the caller's tenant may use."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from appliance.api.accept import Call
+from appliance.api.envelope import Page, limit_of
+from appliance.errors import GatewayError, invalid
+from appliance.grid.grid import FrontendModel
+from appliance.grid.prices import usd
+
+
+async def list_models(call: Call) -> Page:
+    """Sorted by slug; the cursor is the last slug, so it stays right when models come and go."""
+    wanted = {name: call.query[name] for name in ("modality", "status") if name in call.query}
+    if wanted.get("status") not in (None, "active", "deprecated"):
+        raise invalid("status", "takes active or deprecated")
+    models = [
+        model
+        for model in visible(call)
+        if model.name > call.query.get("cursor", "") and all(getattr(model, name) == wanted[name] for name in wanted)
+    ]
+    limit = limit_of(call.query.get("limit"))
+    page = models[:limit]
+    return Page([_item(model) for model in page], page[-1].name if len(models) > limit else None)
+
+
+async def get_model(call: Call) -> dict[str, Any]:
+    return _item(find(call))
+
+
+def visible(call: Call) -> list[FrontendModel]:
+    tenant = call.grid.tenants.get(call.principal.tenant_id)
+    names = sorted(tenant.models) if tenant else []
+    return [call.grid.models[name] for name in names if call.grid.models[name].status != "disabled"]
+
+
+def find(call: Call) -> FrontendModel:
+    """The model of the path. One that the tenant may not use is not admitted to exist."""
+    slug = unquote(call.params["slug"])
+    for model in visible(call):
+        if model.name == slug:
+            return model
+    raise GatewayError("MODEL_NOT_FOUND", f"the model {slug!r} does not exist", param="model")
+
+
+def _item(model: FrontendModel) -> dict[str, Any]:
+    targets = model.policy.targets
+    active = sum(target.usable for target in targets)
+    health = "healthy" if active == len(targets) else "degraded" if active else "unavailable"
+    return {
+        "slug": model.name,
+        "display_name": model.display_name,
+        "description": model.description,
+        "modality": model.modality,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "input_price_per_mtok": usd(model.price.input),
+        "output_price_per_mtok": usd(model.price.output),
+        "default_params": dict(model.default_params),
+        "status": model.status,
+        "health_status": health,
+        "active_backend_count": active,
+        "total_backend_count": len(targets),
+    }

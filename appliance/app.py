@@ -1,0 +1,69 @@
+"""The Sanic application: routes from the one list, limits, and the shape of errors that never reach a handler."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.exceptions import MethodNotAllowed, NotFound, PayloadTooLarge, RequestCancelled, SanicException
+from sanic.handlers import ErrorHandler
+
+from appliance.api import accept, envelope
+from appliance.api.routes import ROUTES
+from appliance.errors import GatewayError
+
+READ_TIMEOUT_S = 60
+"""A request must arrive whole within this time, so that half-sent ones cannot pile up."""
+KEEP_ALIVE_S = 75
+NEVER_S = 24 * 3600
+"""Sanic's own clock for answers is switched off in effect: the phases of a call have their own time limits."""
+
+
+def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
+    app: Sanic[Any, Any] = Sanic("scaigrid", error_handler=_Errors(), configure_logging=False)
+    app.config.update(
+        {
+            "REQUEST_MAX_SIZE": body_limit,
+            "REQUEST_TIMEOUT": READ_TIMEOUT_S,
+            "RESPONSE_TIMEOUT": NEVER_S,
+            "KEEP_ALIVE_TIMEOUT": KEEP_ALIVE_S,
+            "ACCESS_LOG": False,
+            "TOUCHUP": True,
+            "MOTD": False,
+        }
+    )
+    for route in ROUTES:
+        make = accept.inference if route.operation else accept.plain
+        name = f"{route.method} {route.path}".translate(_NAME)
+        app.add_route(make(route, appliance), route.path, methods=[route.method], name=name, strict_slashes=False)
+    return app
+
+
+_NAME = str.maketrans({character: "_" for character in " /<>:-."})
+
+
+class _Errors(ErrorHandler):
+    """What Sanic refuses by itself (unknown URL, wrong method, too large, bad HTTP), in the surface's own shape."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        error = _as_gateway_error(request, exception)
+        path, request_id = "", "req_unread"
+        with contextlib.suppress(AttributeError):  # a request line that could not be read leaves no request
+            path, request_id = request.path, accept.request_id_of(request)
+        response = envelope.failure(error, accept.surface_of(path), request_id)
+        response.headers["X-Request-ID"] = request_id
+        return response
+
+
+def _as_gateway_error(request: Request, exception: Exception) -> GatewayError:
+    if isinstance(exception, NotFound):
+        return GatewayError("NOT_FOUND", f"there is no {request.method} {request.path[:200]} here")
+    if isinstance(exception, MethodNotAllowed):
+        allowed = ", ".join(sorted(exception.headers.get("Allow", "").split(", ")))
+        return GatewayError("METHOD_NOT_ALLOWED", f"{request.method} is not served here; use {allowed}")
+    if isinstance(exception, PayloadTooLarge):
+        return GatewayError("PAYLOAD_TOO_LARGE", "the request is larger than server.body_limit allows")
+    if isinstance(exception, SanicException | RequestCancelled):
+        return GatewayError("VALIDATION_ERROR", f"the request is not valid HTTP here: {exception}"[:300])
+    return accept.unforeseen(exception, accept.request_id_of(request))

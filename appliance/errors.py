@@ -1,0 +1,101 @@
+"""GatewayError and the table of codes: the one place that says what each failure means over HTTP.
+
+The tree (who has to act):
+
+    caller's fault     AUTH_*, AUTHZ_*, VALIDATION_ERROR, *_NOT_FOUND, MODEL_ACCESS_DENIED, SLUG_CONFLICT, NOT_FOUND
+    limits             RATE_LIMITED, BUDGET_EXCEEDED, QUOTA_EXCEEDED
+    upstream           BACKEND_ERROR, BACKEND_TIMEOUT, BACKEND_RATE_LIMITED, UPSTREAM_SHAPE_MISMATCH, MODEL_UNAVAILABLE
+    ours               INTERNAL_ERROR, SHUTTING_DOWN, JOURNAL_UNAVAILABLE
+
+Codes and statuses follow section 2.10 of the API reference; a code that is not in the table cannot be raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a code means: HTTP status (native surface), whether a later try may succeed, a line for the docs."""
+
+    status: int
+    retryable: bool
+    meaning: str
+
+
+CODES: dict[str, Code] = {
+    "AUTH_TOKEN_MISSING": Code(401, False, "no Authorization header"),
+    "AUTH_TOKEN_INVALID": Code(401, False, "the key is unknown, expired or revoked"),
+    "AUTH_INSUFFICIENT_SCOPE": Code(403, False, "the key lacks a needed scope"),
+    "AUTHZ_PERMISSION_DENIED": Code(403, False, "the user lacks the permission"),
+    "VALIDATION_ERROR": Code(422, False, "the request is malformed; `details` names the fields"),
+    "PAYLOAD_TOO_LARGE": Code(413, False, "the body is larger than server.body_limit"),
+    "NOT_FOUND": Code(404, False, "no such URL or resource"),
+    "METHOD_NOT_ALLOWED": Code(405, False, "the URL exists, but not with this method"),
+    "SLUG_CONFLICT": Code(409, False, "the name is already taken"),
+    "DECLARED_IN_CONFIG": Code(409, False, "the entry is declared in scaigrid.yaml and can only be changed there"),
+    "MODEL_NOT_FOUND": Code(404, False, "no frontend model has that name"),
+    "MODEL_ACCESS_DENIED": Code(403, False, "the model exists, but is not enabled for the tenant"),
+    "MODEL_UNAVAILABLE": Code(503, True, "no target of the model can serve at the moment"),
+    "BACKEND_NOT_FOUND": Code(404, False, "no backend model has that id"),
+    "BACKEND_ERROR": Code(502, True, "the upstream answered with an error"),
+    "BACKEND_TIMEOUT": Code(504, True, "the upstream was too slow"),
+    "BACKEND_RATE_LIMITED": Code(429, True, "the upstream limits us; see retry_after"),
+    "UPSTREAM_SHAPE_MISMATCH": Code(502, False, "the upstream's answer could not be understood"),
+    "PROVIDER_NOT_FOUND": Code(404, False, "no provider has that name"),
+    "RATE_LIMITED": Code(429, True, "a rate limit of the gateway; see retry_after"),
+    "QUOTA_EXCEEDED": Code(429, False, "a hard quota is used up"),
+    "BUDGET_EXCEEDED": Code(429, False, "a budget is used up until its period rolls over"),
+    "SHUTTING_DOWN": Code(503, True, "the appliance is draining; another instance or a later try will serve"),
+    "JOURNAL_UNAVAILABLE": Code(503, True, "usage cannot be written, so no call may be made"),
+    "INTERNAL_ERROR": Code(500, False, "a fault of the gateway; the log has the traceback under the request id"),
+}
+
+
+class GatewayError(Exception):
+    """A failure with a code of the table.
+
+    `param` names the offending request member; `retry_after` is in seconds; `details` lists {field, message};
+    `status` overrides the table's status where a surface asks for it. `message` is for humans and holds no secret.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        details: list[dict[str, str]] | None = None,
+        cause: BaseException | None = None,
+    ) -> None:
+        assert code in CODES, code
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.details = details if details is not None else ([{"field": param, "message": message}] if param else None)
+        self.__cause__ = cause
+
+    @property
+    def status(self) -> int:
+        return CODES[self.code].status
+
+    def body(self) -> dict[str, Any]:
+        """The native `error` object: code, message and what else is known."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.retry_after is not None:
+            error["retry_after"] = self.retry_after if self.retry_after % 1 else int(self.retry_after)
+        if self.details:
+            error["details"] = self.details
+        return error
+
+
+def invalid(field: str, message: str) -> GatewayError:
+    """A VALIDATION_ERROR about one member of the request."""
+    return GatewayError(
+        "VALIDATION_ERROR", f"{field}: {message}", param=field, details=[{"field": field, "message": message}]
+    )

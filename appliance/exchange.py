@@ -1,0 +1,242 @@
+"""The records of one request: Exchange, Attempt, Failure; and of people: Principal, User, Key. No behaviour.
+
+Times named `_at` are seconds of the loop's monotonic clock unless they say `unix`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from msgspec import Struct
+
+from appliance.errors import GatewayError
+from appliance.formats.chat import ChatEvent, ChatReply, ChatRequest, Usage
+from appliance.formats.sse import SseEvent
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from appliance.formats.base import ReplyHead
+    from appliance.grid.grid import FrontendModel, Grid, Target
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class User:
+    """A human or service identity in exactly one tenant. `id` is `tenant:name`."""
+
+    id: str
+    name: str
+    tenant_id: str
+    partner_id: str
+    roles: tuple[str, ...]
+    status: Literal["active", "suspended"] = "active"
+    email: str = ""
+    display_name: str = ""
+    declared: str = ""
+    """`FILE:LINE` of the YAML entry; empty for people made at run time."""
+
+
+@dataclass(slots=True)
+class Key:
+    """An API key, without its secret: only the SHA-256 digest of the whole key is ever kept. Times are Unix seconds."""
+
+    id: str
+    digest: str
+    user_id: str
+    name: str = ""
+    prefix: str = "sgk_"
+    created_unix: float = 0.0
+    expires_unix: float | None = None
+    revoked_unix: float | None = None
+    declared: str = ""
+
+
+@dataclass(slots=True)
+class Principal:
+    """Who calls: a key resolved to its user, tenant and partner, with the permissions that follow from the roles.
+
+    `inactive` is set the moment the key is revoked or its user or tenant is suspended; running streams test it.
+    """
+
+    key_id: str
+    user_id: str
+    user: str
+    tenant_id: str
+    partner_id: str
+    roles: tuple[str, ...]
+    permissions: frozenset[str]
+    email: str = ""
+    expires_unix: float | None = None
+    inactive: tuple[str, str] | None = None
+    """Error code and reason, once access is cut."""
+
+
+# -- one request ------------------------------------------------------------------------------------------------------
+
+FailureKind = Literal["connect", "timeout", "rate_limited", "server_error", "operator", "quota", "caller", "canceled"]
+"""connect … server_error are the classes of `retry_on`. operator (bad upstream key, unknown upstream model) and quota
+go to the next target, never to the same one again; caller is final."""
+
+
+@dataclass(slots=True)
+class Failure:
+    """One attempt's failure. `message` may reach the caller and holds no secret; `detail` is for the log only."""
+
+    kind: FailureKind
+    code: str
+    message: str
+    status: int | None = None
+    retry_after: float | None = None
+    param: str | None = None
+    detail: str = ""
+
+    def error(self) -> GatewayError:
+        return GatewayError(self.code, self.message, param=self.param, retry_after=self.retry_after)
+
+
+class Upstream(Protocol):
+    """An upstream's answer that has begun: status and headers are here, the body still flows."""
+
+    status: int
+    headers: Any
+
+    async def chunk(self) -> bytes:
+        """The next bytes as they arrive; empty at the end. Raises UpstreamCut when the connection broke."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection up at once. Never waits, may be called twice."""
+        ...
+
+
+class UpstreamCut(Exception):
+    """The upstream's connection ended before its body did."""
+
+
+class ConnectFailed(Exception):
+    """No connection, or one that was reset before the upstream began to answer."""
+
+
+class Frame(Struct):
+    """One upstream event, as it came and as it was understood."""
+
+    event: SseEvent
+    meaning: list[ChatEvent]
+
+
+class AnswerStream(Protocol):
+    """A streamed answer whose first content is in hand."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    async def frames(self) -> list[Frame]:
+        """The frames that have arrived; empty at the end. Raises UpstreamCut or TimeoutError."""
+        ...
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream call. `delay_s` is waited before it is sent; `dispatched` says that bytes may have left."""
+
+    number: int
+    target: Target
+    delay_s: float = 0.0
+    body: bytes = b""
+    passthrough: bool = False
+    dispatched: bool = False
+    started_at: float = 0.0
+    latency_ms: int = 0
+    upstream: Upstream | None = None
+    failure: Failure | None = None
+    reply: ChatReply | None = None
+    reply_members: dict[str, Raw] = field(default_factory=dict)
+    """A whole answer's top-level members, undecoded, for the way back to a client of the same dialect."""
+    stream: AnswerStream | None = None
+    """Set once the first content event of a streamed answer is in hand."""
+
+
+class Client(Protocol):
+    """The way back to the caller."""
+
+    started: bool
+
+    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None: ...
+
+    async def start_stream(self, headers: dict[str, str]) -> None: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def end(self) -> None: ...
+
+
+class AnswerWriter(Protocol):
+    """Renders one streamed answer: what arrives, and the last bytes, which are kept back until the row is written."""
+
+    def frames(self, frames: list[Frame]) -> bytes: ...
+
+    def closing(self, usage: Usage, cost: str, estimated: bool) -> bytes: ...
+
+    def failure(self, error: GatewayError) -> bytes: ...
+
+
+Status = Literal["completed", "failed", "interrupted", "cancelled"]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One inference request from accepted to recorded. Changed by its own task only."""
+
+    request_id: str
+    surface: str
+    """The name of the client's format in FORMATS."""
+    operation: str
+    grid: Grid
+    client: Client
+    credential: str | None
+    body: bytes
+    received_at: float
+    received_unix: float
+    clock: Callable[[], float]
+    ip: str = ""
+
+    principal: Principal | None = None
+    model: FrontendModel | None = None
+    members: dict[str, Raw] = field(default_factory=dict)
+    """The request's top-level members, undecoded."""
+    request: ChatRequest | None = None
+    """Canonical form; made when a target of another dialect needs it (always on the native surface)."""
+    model_name: str = ""
+    stream: bool = False
+    include_usage: bool = False
+    metadata: dict[str, Any] | None = None
+    input_estimate: int = 0
+    deadline_at: float = 0.0
+    head: ReplyHead | None = None
+
+    attempts: list[Attempt] = field(default_factory=list)
+    answered: Attempt | None = None
+    """The attempt whose answer the caller gets."""
+    translation_error: GatewayError | None = None
+    first_token_at: float | None = None
+    usage: Usage | None = None
+    estimated: bool = False
+    finish_reason: str = ""
+    output_bytes: int = 0
+    """Bytes of generated text seen so far; the basis of the estimate when the upstream reports no usage."""
+
+    usage_id: str = ""
+    begun: bool = False
+    """The journal knows of this call, so it owes a row."""
+    status: Status = "failed"
+    error: GatewayError | None = None
+    cost_nano: int = 0
+    backend_cost_nano: int = 0
+    writer: AnswerWriter | None = None
+    """Renders a streamed answer for the client."""
+    http_status: int = 0

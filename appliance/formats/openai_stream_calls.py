@@ -1,0 +1,73 @@
+"""Pieces of tool calls in a stream → ToolCallDelta, the calls of each choice counted from 0.
+
+Servers number calls from 0, from 1 or not at all, send a call whole or in pieces, and leave ids out of continuations
+or write them empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from appliance.formats.chat import ToolCallDelta
+from appliance.formats.openai_call import arguments_text, call_signature, new_call_id
+
+
+class FunctionPiece(Struct):
+    name: str | None = None
+    arguments: Any = None
+
+
+class CallPiece(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPiece | None = None
+    extra_content: Any = None
+
+
+class _Call(Struct):
+    """A call as far as it came; `said_id` is the upstream's, empty when ours stands in."""
+
+    ordinal: int
+    said_id: str
+    name: str
+
+
+class StreamCalls:
+    def __init__(self) -> None:
+        self._by_index: dict[tuple[int, int], _Call] = {}
+        self._of_choice: dict[int, list[_Call]] = {}
+
+    def delta(self, choice: int, piece: CallPiece) -> ToolCallDelta | None:
+        """None for a piece that names no function and continues no call."""
+        function = piece.function or FunctionPiece()
+        name, said_id = function.name or "", piece.id or ""
+        arguments, signature = arguments_text(function.arguments), call_signature(piece.extra_content)
+        call = self._known(choice, piece.index, said_id, name)
+        if call is not None:
+            return ToolCallDelta(choice, call.ordinal, arguments=arguments, signature=signature)
+        if not name:
+            return None
+        call = self._begin(choice, piece.index, said_id, name)
+        return ToolCallDelta(choice, call.ordinal, said_id or new_call_id(), name, arguments, signature)
+
+    def _known(self, choice: int, index: int | None, said_id: str, name: str) -> _Call | None:
+        """The call that a piece continues. Another id, or without an id another name, begins a new one."""
+        calls = self._of_choice.get(choice, [])
+        if index is None:
+            if said_id:
+                return next((call for call in calls if call.said_id == said_id), None)
+            return calls[-1] if calls and not name else None
+        call = self._by_index.get((choice, index))
+        if call is None or (said_id and said_id != call.said_id):
+            return None
+        return None if name and name != call.name and not said_id else call
+
+    def _begin(self, choice: int, index: int | None, said_id: str, name: str) -> _Call:
+        calls = self._of_choice.setdefault(choice, [])
+        call = _Call(len(calls), said_id, name)
+        calls.append(call)
+        if index is not None:
+            self._by_index[choice, index] = call
+        return call

@@ -1,0 +1,1 @@
+"""What the YAML means: immutable records, compiled once and swapped whole."""

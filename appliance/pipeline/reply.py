@@ -1,0 +1,120 @@
+"""The answer back to the caller, in the caller's dialect: whole, or frame by frame; and the last bytes of either.
+
+After the first content nothing fails over any more: what breaks then is told as a typed error event.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from appliance.errors import GatewayError
+from appliance.exchange import Attempt, Exchange, Frame, UpstreamCut
+from appliance.formats import FORMATS, passthrough
+from appliance.formats.chat import Failed, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, UsageSeen
+from appliance.formats.native import usage_object
+from appliance.grid.prices import usd
+from appliance.state import State
+
+
+async def reply(exchange: Exchange, attempt: Attempt, state: State) -> None:
+    """Streams the answer on; a whole one waits for `close`. Raises GatewayError when it breaks half-way."""
+    exchange.first_token_at = exchange.clock()
+    if attempt.reply:
+        exchange.finish_reason = next((c.finish_reason or "" for c in attempt.reply.choices), "")
+        if attempt.reply.usage is None:
+            exchange.output_bytes = len(msgspec.json.encode([choice.parts for choice in attempt.reply.choices]))
+    else:
+        await _stream(exchange, attempt, state)
+    exchange.status = "completed"
+
+
+async def _stream(exchange: Exchange, attempt: Attempt, state: State) -> None:
+    assert attempt.stream and attempt.upstream and exchange.head and exchange.principal
+    if attempt.passthrough:
+        exchange.writer = passthrough.PassthroughWriter(exchange.head)
+    else:
+        exchange.writer = passthrough.TranslatedWriter(FORMATS[exchange.surface].stream_encoder(exchange.head))
+    endpoint = attempt.target.endpoint
+    try:
+        await exchange.client.start_stream(headers(exchange))
+        while frames := await attempt.stream.frames():
+            state.directory.check(exchange.principal)  # a revoked key or suspended tenant ends here
+            failed = _note(exchange, frames)
+            data = exchange.writer.frames(frames[:failed])
+            if data:
+                await exchange.client.send(data)
+            if failed is not None:
+                raise GatewayError("BACKEND_ERROR", f"provider {endpoint.name} broke off its answer with an error")
+        if not attempt.stream.complete:
+            raise UpstreamCut("the stream ended without its end mark")
+    except TimeoutError:
+        raise GatewayError("BACKEND_TIMEOUT", f"provider {endpoint.name} stopped in the middle of its answer") from None
+    except UpstreamCut as cut:
+        raise GatewayError("BACKEND_ERROR", f"provider {endpoint.name} cut its answer short") from cut
+    finally:
+        attempt.latency_ms = int((exchange.clock() - attempt.started_at) * 1000)
+        attempt.upstream.close()
+
+
+def _note(exchange: Exchange, frames: list[Frame]) -> int | None:
+    """Count what the frames bring. Returns the place of the first frame that is an error, if there is one."""
+    for place, frame in enumerate(frames):
+        for event in frame.meaning:
+            if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+                exchange.output_bytes += len(event.text.encode("utf-8", "replace"))
+            elif isinstance(event, ToolCallDelta):
+                exchange.output_bytes += len(event.arguments.encode("utf-8", "replace")) + len(event.name or "")
+            elif isinstance(event, UsageSeen):
+                exchange.usage = event.usage
+            elif isinstance(event, Finished):
+                exchange.finish_reason = event.finish_reason
+            elif isinstance(event, Failed):
+                return place
+    return None
+
+
+async def close(exchange: Exchange) -> None:
+    """The last bytes: only now, after the row is written, does the caller hold a whole answer."""
+    client, error = exchange.client, exchange.error
+    if client.started:
+        assert exchange.writer and exchange.usage
+        if error:
+            await client.send(exchange.writer.failure(error))
+        else:
+            await client.send(exchange.writer.closing(exchange.usage, usd(exchange.cost_nano), exchange.estimated))
+        await client.end()
+    elif error:
+        status, body = FORMATS[exchange.surface].encode_error(error, exchange.request_id)
+        exchange.http_status = status
+        extra = {"Retry-After": str(max(1, round(error.retry_after + 0.499)))} if error.retry_after is not None else {}
+        await client.whole(status, headers(exchange) | extra, msgspec.json.encode(body))
+    else:
+        await client.whole(200, headers(exchange), _whole_body(exchange))
+
+
+def headers(exchange: Exchange) -> dict[str, str]:
+    """X-Scaigrid-Backend and -Attempts, for every inference answer that reached an upstream."""
+    if not exchange.attempts:
+        return {}
+    shown = exchange.answered or exchange.attempts[-1]
+    return {"X-Scaigrid-Backend": shown.target.backend, "X-Scaigrid-Attempts": str(len(exchange.attempts))}
+
+
+def _whole_body(exchange: Exchange) -> bytes:
+    attempt = exchange.answered
+    assert attempt and attempt.reply and exchange.head and exchange.usage
+    if attempt.passthrough:
+        return passthrough.reply(attempt.reply_members, exchange.head)
+    answer = msgspec.structs.replace(attempt.reply, usage=exchange.usage)
+    data = FORMATS[exchange.surface].encode_reply(answer, exchange.head)
+    if exchange.surface != "native":
+        return msgspec.json.encode(data)
+    data["usage"] = usage_object(exchange.usage, usd(exchange.cost_nano), exchange.estimated)
+    meta = {
+        "request_id": exchange.request_id,
+        "backend": attempt.target.backend,
+        "provider": attempt.target.endpoint.name,
+        "attempts": len(exchange.attempts),
+        "latency_ms": int((exchange.clock() - exchange.received_at) * 1000),
+    }
+    return msgspec.json.encode({"status": "ok", "data": data, "meta": meta})

@@ -1,0 +1,43 @@
+"""The whole line on one screen: authenticate → admit → route → translate → call → reply → settle → record.
+
+`accept` (appliance/api/accept.py) comes before it and catches what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from appliance.errors import GatewayError
+from appliance.exchange import Exchange
+from appliance.pipeline.admit import admit
+from appliance.pipeline.authenticate import authenticate
+from appliance.pipeline.call import call
+from appliance.pipeline.record import record
+from appliance.pipeline.reply import close, reply
+from appliance.pipeline.route import exhausted, route
+from appliance.pipeline.settle import settle
+from appliance.pipeline.translate import translate
+from appliance.state import State
+
+
+async def run(exchange: Exchange, state: State) -> None:
+    """Take one exchange from accepted to recorded."""
+    try:
+        authenticate(exchange, state)
+        admit(exchange, state)
+        for attempt in route(exchange, state):
+            if translate(exchange, attempt) and await call(exchange, attempt, state):
+                await reply(exchange, attempt, state)
+                break
+        else:
+            raise exhausted(exchange)
+    except GatewayError as error:
+        exchange.error = error
+    except asyncio.CancelledError:
+        exchange.status = "cancelled"
+        raise
+    finally:  # no await below: a client that hangs up cannot split it
+        settle(exchange)
+        record(exchange, state)
+    # The last bytes leave only now, so that nobody holds a whole answer whose row a kill could still lose.
+    await close(exchange)

@@ -1,0 +1,45 @@
+"""What the call used and costs. No await: it runs in the line's `finally`, also when the caller hung up.
+
+What the upstream reported is exact. What it did not report is estimated from the bytes that were seen, and marked.
+"""
+
+from __future__ import annotations
+
+from appliance.exchange import Exchange
+from appliance.formats.chat import Usage
+from appliance.pipeline.estimate import tokens_of
+
+
+def settle(exchange: Exchange) -> None:
+    """Sets usage, estimated, cost_nano and backend_cost_nano."""
+    reported = exchange.usage
+    if exchange.status == "completed" and reported:
+        exchange.usage = reported
+    elif _owes(exchange):
+        exchange.usage = _estimate(exchange, reported)
+        exchange.estimated = True
+    else:
+        exchange.usage = Usage()
+    if exchange.model and exchange.attempts:
+        target = (exchange.answered or exchange.attempts[-1]).target
+        exchange.cost_nano = exchange.model.price.cost(exchange.usage)
+        exchange.backend_cost_nano = target.cost.cost(exchange.usage)
+
+
+def _owes(exchange: Exchange) -> bool:
+    """An answer that began is owed for; so is a call that its caller gave up while an upstream worked on it."""
+    if exchange.answered:
+        return True
+    return exchange.status == "cancelled" and any(not attempt.failure for attempt in exchange.attempts)
+
+
+def _estimate(exchange: Exchange, reported: Usage | None) -> Usage:
+    """Never less than what the upstream said half-way (Anthropic reports the input first), never less than was seen."""
+    reported = reported or Usage()
+    return Usage(
+        input_tokens=reported.input_tokens or exchange.input_estimate,
+        output_tokens=max(reported.output_tokens, tokens_of(exchange.output_bytes)),
+        cached_input_tokens=reported.cached_input_tokens,
+        cache_write_tokens=reported.cache_write_tokens,
+        reasoning_tokens=reported.reasoning_tokens,
+    )

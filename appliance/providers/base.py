@@ -1,0 +1,139 @@
+"""What a provider offers: an Endpoint made at compile time, and the classing of its failures.
+
+A provider is one small class per type; what is the same for all stands here. Everything that can be computed once is
+computed in `prepare`, so that a request only looks things up.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from appliance.exchange import Failure, Upstream
+from appliance.formats.base import UpstreamFormat
+
+if TYPE_CHECKING:
+    import config  # for its types only: the request path loads no YAML library
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One configured provider, ready to be called. Timeouts are in seconds; `secrets` are scrubbed from every text."""
+
+    name: str
+    provider: Provider
+    chat_url: str
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    total_s: float
+    max_connections: int
+    unconfigured: str | None = None
+
+    def scrub(self, text: str) -> str:
+        """The text without this provider's secrets, for messages and logs that quote the upstream."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+
+class Provider:
+    """What an OpenAI-like provider does; the others override what differs. One instance per type, without state."""
+
+    type: ClassVar[str]
+    format_name: ClassVar[str] = "openai"
+    format: UpstreamFormat
+    default_base_url: ClassVar[str] = ""
+    chat_path: ClassVar[str] = "/chat/completions"
+    in_process: ClassVar[bool] = False
+
+    def auth_headers(self, entry: config.Provider) -> dict[str, str]:
+        return {"Authorization": f"Bearer {entry.api_key}"} if entry.api_key else {}
+
+    def prepare(self, name: str, entry: config.Provider) -> Endpoint:
+        """Compile time: everything a call needs, from one entry of the YAML."""
+        base_url = entry.base_url or self.default_base_url
+        fixed = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "scaigrid"}
+        return Endpoint(
+            name=name,
+            provider=self,
+            chat_url=base_url + self.chat_path,
+            headers=fixed | self.auth_headers(entry) | dict(entry.headers),
+            secrets=tuple(text for text in (entry.api_key, *entry.headers.values()) if text and len(text) >= 8),
+            connect_s=entry.timeouts.connect,
+            first_byte_s=entry.timeouts.first_byte,
+            idle_s=entry.timeouts.idle,
+            total_s=entry.timeouts.total,
+            max_connections=entry.max_connections,
+            unconfigured=entry.unconfigured,
+        )
+
+    def classify(self, endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        return classify(endpoint, status, headers, body)
+
+    async def open(self, endpoint: Endpoint, body: bytes) -> Upstream:
+        """Only providers that answer inside the process have it; all others are called over HTTP by state.pools."""
+        raise AssertionError(f"{self.type} is called over HTTP")
+
+
+_QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota", "quota_exceeded")
+
+
+def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """An error answer → whose fault it is (contract section 3). Status first; text only where status says little."""
+    error = endpoint.provider.format.decode_error(status, body)
+    text = endpoint.scrub(error.message)
+    detail = f"{endpoint.name} answered {status}: {text}"
+    if status in (400, 413, 422):
+        return Failure("caller", "VALIDATION_ERROR", text, status, param=error.param, detail=detail)
+    if status == 429:
+        wait = retry_after(headers, time.time())
+        if wait is None:
+            wait = error.retry_after
+        words = f"{error.type} {error.code} {error.message}".lower()
+        quota = any(word in words for word in _QUOTA_WORDS)
+        message = f"provider {endpoint.name} limits the gateway" + (": its quota is used up" if quota else "")
+        return Failure(
+            "quota" if quota else "rate_limited", "BACKEND_RATE_LIMITED", message, status, wait, None, detail
+        )
+    if status in (408, 504):
+        return Failure(
+            "timeout", "BACKEND_TIMEOUT", f"provider {endpoint.name} answered {status}", status, detail=detail
+        )
+    if status >= 500:
+        wait = retry_after(headers, time.time())
+        message = f"provider {endpoint.name} answered {status}"
+        return Failure("server_error", "BACKEND_ERROR", message, status, wait, None, detail)
+    return Failure("operator", "BACKEND_ERROR", _operator_message(endpoint, status), status, detail=detail)
+
+
+def _operator_message(endpoint: Endpoint, status: int) -> str:
+    reasons = {
+        401: "refused the gateway's credentials",
+        402: "asks for payment",
+        403: "refused the gateway's credentials",
+        404: "does not know the backend model or URL",
+    }
+    reason = reasons.get(status, "did not accept the gateway's call")
+    return f"provider {endpoint.name} {reason} ({status}); the operator has to mend its entry in scaigrid.yaml"
+
+
+def retry_after(headers: Mapping[str, str], now_unix: float) -> float | None:
+    """Retry-After in seconds from its three forms: milliseconds (OpenAI's own header), seconds, HTTP date."""
+    for header, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(header, "nan")) / unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now_unix)
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,271 @@
+"""`scaigrid serve`: builds State and Grid, starts Sanic on our own loop, drains and stops.
+
+The listening socket and the loop are ours, so that while calls in flight finish, new ones still get a proper 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import ssl
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from sanic import Sanic
+
+import config
+from appliance import app as application
+from appliance.api.accept import Appliance
+from appliance.exchange import Key
+from appliance.grid.compile import ADMIN_USER_ID, compile_grid, people
+from appliance.grid.grid import Grid
+from appliance.grid.holder import Generation, Holder
+from appliance.state import State
+from appliance.state.directory import Directory, digest_of
+from appliance.state.health import Health
+from appliance.state.journal import Journal, Row, recover
+from appliance.state.log import Log, LogHandler
+from appliance.state.metrics import Metrics
+from appliance.state.pools import Pools
+from appliance.state.store import SchemaMismatch, Store
+
+BACKLOG = 1024
+POLL_S = 0.05
+_log = logging.getLogger("scaigrid")
+
+
+class CannotStart(Exception):
+    """Why the appliance does not start, in one line for the operator."""
+
+
+def serve(loaded: config.Loaded) -> None:
+    """Run until SIGTERM or SIGINT. Raises CannotStart."""
+    assert __debug__, "never run with -O: the ledger's assertions are part of the product"
+    server = loaded.document.server
+    data_dir = server.data_dir
+    lock = _own(data_dir)
+    try:
+        grid = compile_grid(loaded, generation=1)
+        state = _state(data_dir, loaded, grid)
+        listener = _listen(server.listen)
+        tls = _tls(server.tls)
+        appliance = Appliance(Holder(Generation(grid)), state)
+        app = application.build(appliance, server.body_limit)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(app, appliance, listener, tls, loaded))
+        if server.listen.unix:
+            server.listen.unix.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+# -- before the first request -----------------------------------------------------------------------------------------
+
+
+def _own(data_dir: Path) -> int:
+    """Only one appliance may use a data directory: two would book into the same journal."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"the data directory {data_dir} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise CannotStart(
+            f"another appliance already uses the data directory {data_dir}; stop it, or set another server.data_dir"
+        ) from None
+    return lock
+
+
+def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
+    database = data_dir / "scaigrid.db"
+    database.touch(mode=0o600)
+    try:
+        store = Store(database)
+    except SchemaMismatch as error:
+        raise CannotStart(str(error)) from error
+    except Exception as error:  # peewee and sqlite3 have many ways to say it
+        raise CannotStart(f"the database {database} cannot be opened: {error}") from error
+
+    def save(rows: Sequence[Row]) -> None:
+        store.write(lambda: store.add_usage(rows)).result()
+
+    log = Log()
+    _route_loggers(log)
+    folder = data_dir / "journal"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    finished, interrupted = recover(folder, save)
+    if finished or interrupted:
+        _log.warning(
+            "the last run did not end in order: %d usage rows recovered, %d calls booked as interrupted",
+            finished,
+            interrupted,
+        )
+    directory = Directory(time.time)
+    users, declared = people(loaded)
+    suspended = [tenant.id for tenant in grid.tenants.values() if tenant.suspended]
+    directory.declare(users, [*declared, *store.keys(), _admin_key(data_dir / "admin.key")], suspended)
+    for problem in loaded.warnings:
+        _log.warning("%s", problem)
+    return State(directory, store, Journal(folder, save), Pools(), Metrics(), log, Health())
+
+
+def _admin_key(path: Path) -> Key:
+    """The first key of all (contract section 1). Deleting the file and starting again makes a new one."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(f"sgk_{secrets.token_urlsafe(32)}\n")
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o600)
+        _log.warning("%s could be read by others; its mode is 0600 again", path)
+    secret = path.read_text().strip()
+    if not secret.startswith("sgk_") or len(secret) < 36:
+        raise CannotStart(f"{path} holds no key; delete it, and the next start makes a new one")
+    return Key(
+        id="apikey_admin",
+        digest=digest_of(secret),
+        user_id=ADMIN_USER_ID,
+        name="admin.key",
+        prefix=secret[:8],
+        created_unix=path.stat().st_mtime,
+        declared=str(path),
+    )
+
+
+def _route_loggers(log: Log) -> None:
+    handler = LogHandler(log)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("scaigrid").setLevel(logging.INFO)
+    for name in ("sanic.root", "sanic.error", "sanic.server"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.WARNING)
+
+
+def _listen(listen: config.Listen) -> socket.socket:
+    try:
+        if listen.unix:
+            return _listen_unix(listen.unix)
+        family = socket.AF_INET6 if ":" in (listen.host or "") else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((listen.host, listen.port))
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {listen}: {error.strerror}; set another server.listen, or stop what uses it"
+        ) from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    if path.is_socket():
+        path.unlink()  # left by a killed appliance; a living one would hold the data directory's lock
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o117)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _tls(tls: config.Tls | None) -> ssl.SSLContext | None:
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"server.tls: {tls.certificate} and {tls.key} cannot be used together: {error}") from error
+    return context
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+async def _main(
+    app: Sanic[Any, Any],
+    appliance: Appliance,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    loaded: config.Loaded,
+) -> None:
+    state = appliance.state
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _log.warning, "SIGHUP: this version reads its configuration at start only")
+    server = await app.create_server(sock=listener, ssl=tls, backlog=BACKLOG)
+    assert server
+    await server.startup()  # type: ignore[no-untyped-call]
+    _announce(loaded, "https" if tls else "http")
+    await stop.wait()
+    state.draining = True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _second_signal)
+    await _drain(state, loaded.document.server.drain_timeout)
+    server.close()  # type: ignore[no-untyped-call]
+    for connection in list(server.connections):
+        connection.abort()
+    await server.wait_closed()  # type: ignore[no-untyped-call]
+    await state.pools.close()
+    state.journal.close()
+    state.store.close()
+    _log.info("stopped")
+    state.log.close()
+
+
+async def _drain(state: State, timeout_s: float) -> None:
+    """Calls in flight finish; new ones get 503 meanwhile. What is not done in time is cut, and booked as such."""
+    _log.info("draining: %d calls in flight, at most %g s", state.in_flight, timeout_s)
+    end = time.monotonic() + timeout_s
+    while state.in_flight and time.monotonic() < end:  # noqa: ASYNC110 - an Event would have to be set per request
+        await asyncio.sleep(POLL_S)
+    # The last answers' bytes are on their way; closing now would cut them.
+    await asyncio.sleep(POLL_S)
+
+
+def _second_signal() -> None:
+    _log.warning("still draining; kill -9 ends it at once, and the journal keeps what was in flight")
+
+
+def _announce(loaded: config.Loaded, scheme: str) -> None:
+    """The three start lines (contract section 1)."""
+    server = loaded.document.server
+    key_file = server.data_dir / "admin.key"
+    model = next((name for name, entry in loaded.document.models.items() if entry.status != "disabled"), "MODEL")
+    if server.listen.unix:
+        url, socket_option = "http://localhost", f"--unix-socket {server.listen.unix} "
+    else:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.listen.host or "", server.listen.host)
+        host = f"[{host}]" if host and ":" in host and not host.startswith("[") else host
+        url, socket_option = f"{scheme}://{host}:{server.listen.port}", ""
+    curl = "curl -s " + ("-k " if scheme == "https" else "") + socket_option
+    lines = [
+        f"ScaiGrid serves at {url}" + (f" ({server.listen})" if server.listen.unix else ""),
+        f"Admin key: {key_file}",
+        f'Try it: {curl}{url}/v1/inference/chat -H "Authorization: Bearer $(cat {key_file})" '
+        f"-H 'Content-Type: application/json' "
+        f'-d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}\'',
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,30 @@
+"""State: what has happened. Lives as long as the process, survives reloads, keyed by names that do not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from appliance.state.directory import Directory
+from appliance.state.health import Health
+from appliance.state.journal import Journal
+from appliance.state.log import Log
+from appliance.state.metrics import Metrics
+from appliance.state.pools import Pools
+from appliance.state.store import Store
+
+
+@dataclass(slots=True)
+class State:
+    """The bundle that `server.py` makes once and hands on."""
+
+    directory: Directory
+    store: Store
+    journal: Journal
+    pools: Pools
+    metrics: Metrics
+    log: Log
+    health: Health
+    rng: Random = field(default_factory=Random)
+    draining: bool = False
+    in_flight: int = 0

@@ -1,0 +1,92 @@
+"""Who exists: users and keys, declared in the YAML or made at run time, and the digest → Principal lookup."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from appliance.errors import GatewayError
+from appliance.exchange import Key, Principal, User
+from appliance.permissions import permissions_of
+
+
+def digest_of(secret: str) -> str:
+    """Lower-case hex SHA-256 of the whole key, as kept in the database and in the YAML's `sha256`.
+
+    Keys carry at least 128 random bits, so a plain digest cannot be searched for; a slow hash would only be a way to
+    stall the appliance.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Directory:
+    """All of it in memory: authentication is one digest and one dict lookup, and revoking takes effect at once."""
+
+    def __init__(self, now_unix: Callable[[], float]) -> None:
+        self._now_unix = now_unix
+        self.users: dict[str, User] = {}
+        self.keys: dict[str, Key] = {}
+        self._principals: dict[str, Principal] = {}
+        self._suspended_tenants: frozenset[str] = frozenset()
+
+    def declare(self, users: Iterable[User], keys: Iterable[Key], suspended_tenants: Iterable[str]) -> None:
+        """Replaces everything known. A Principal lives on when its key does, so that running streams see its fate."""
+        self.users = {user.id: user for user in users}
+        self.keys = {key.id: key for key in keys if key.user_id in self.users}
+        self._suspended_tenants = frozenset(suspended_tenants)
+        old, self._principals = self._principals, {}
+        for key in self.keys.values():
+            self._enter(key, old.pop(key.digest, None))
+        for principal in old.values():
+            principal.inactive = ("AUTH_TOKEN_INVALID", "the key was removed")
+
+    def _enter(self, key: Key, known: Principal | None = None) -> None:
+        user = self.users[key.user_id]
+        principal = known or Principal(key.id, user.id, user.name, user.tenant_id, user.partner_id, (), frozenset())
+        principal.roles = user.roles
+        principal.permissions = permissions_of(user.roles)
+        principal.email = user.email
+        principal.expires_unix = key.expires_unix
+        principal.inactive = self._inactive(key, user)
+        self._principals[key.digest] = principal
+
+    def _inactive(self, key: Key, user: User) -> tuple[str, str] | None:
+        if key.revoked_unix is not None:
+            return ("AUTH_TOKEN_INVALID", "the key was revoked")
+        if user.status != "active":
+            return ("AUTHZ_PERMISSION_DENIED", "the user is suspended")
+        # Platform operators live in a tenant too; its suspension must not lock out those who could lift it.
+        if user.tenant_id in self._suspended_tenants and "super_admin" not in user.roles:
+            return ("AUTHZ_PERMISSION_DENIED", f"the tenant {user.tenant_id} is suspended")
+        return None
+
+    def principal(self, credential: str | None) -> Principal:
+        """Raises AUTH_TOKEN_MISSING or AUTH_TOKEN_INVALID; the message never quotes the credential."""
+        if not credential:
+            raise GatewayError(
+                "AUTH_TOKEN_MISSING", "no API key was sent; add the header `Authorization: Bearer sgk_…`"
+            )
+        principal = self._principals.get(digest_of(credential))
+        if principal is None:
+            raise GatewayError("AUTH_TOKEN_INVALID", "the API key is not known here")
+        self.check(principal)
+        return principal
+
+    def check(self, principal: Principal) -> None:
+        """Still allowed? Also asked while an answer streams."""
+        if principal.inactive:
+            code, reason = principal.inactive
+            raise GatewayError(code, f"the API key gives no access: {reason}")
+        if principal.expires_unix is not None and principal.expires_unix <= self._now_unix():
+            raise GatewayError("AUTH_TOKEN_INVALID", "the API key has expired")
+
+    def add_key(self, key: Key) -> None:
+        assert key.id not in self.keys
+        assert key.digest not in self._principals
+        self.keys[key.id] = key
+        self._enter(key)
+
+    def revoke_key(self, key_id: str) -> None:
+        key = self.keys[key_id]
+        key.revoked_unix = self._now_unix()
+        self._principals[key.digest].inactive = ("AUTH_TOKEN_INVALID", "the key was revoked")

@@ -1,0 +1,29 @@
+"""FrontendModel: a name that callers ask for, its price and its route."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.catalog import DefaultParams, Priced
+from config.entry import Entry, Section
+from config.routing import Route
+from config.scalars import Name, setting
+
+
+class FrontendModel(Entry):
+    """What callers may ask for."""
+
+    display_name: Name | None = Field(None, description="the name that people see; default: none, the model's own name")
+    description: str | None = Field(None, description="a line for people who choose a model")
+    modality: Literal["chat"] = Field("chat", description="what the model does")
+    context_window: int | None = Field(None, ge=1, description="tokens of input and output together")
+    max_output_tokens: int | None = Field(None, ge=1, description="the most output tokens of one answer")
+    price: Priced = Field(description="what the caller pays: USD per million tokens, or `free`")
+    default_params: Section[DefaultParams] = setting({}, "chat parameters that hold when the caller says nothing")
+    system_prompt: str | None = setting(None, "put before the caller's own", secret=True)
+    status: Literal["active", "deprecated", "disabled"] = Field(
+        "active", description="`deprecated` still serves, `disabled` does not"
+    )
+    route: Route = Field(description="a policy's name, a policy written here, or just a list of targets")

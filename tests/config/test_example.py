@@ -1,0 +1,43 @@
+"""scaigrid.yaml at the root loads without keys, uses every section and names the schema for editors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import config
+
+EXAMPLE = Path(__file__).parents[2] / "scaigrid.yaml"
+
+
+def test_the_example_loads_with_no_key_and_no_warning() -> None:
+    loaded = config.load(EXAMPLE, {})
+    assert loaded.warnings == ()
+    assert {name: provider.unconfigured for name, provider in loaded.document.providers.items()} == {
+        "openai": "environment variable OPENAI_API_KEY is not set",
+        "anthropic": "environment variable ANTHROPIC_API_KEY is not set",
+        "demo": None,
+    }
+
+
+def test_a_key_in_the_environment_configures_its_provider() -> None:
+    providers = config.load(EXAMPLE, {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b"}).document.providers
+    assert [provider.unconfigured for provider in providers.values()] == [None, None, None]
+
+
+def test_the_example_uses_every_section() -> None:
+    assert config.load(EXAMPLE, {}).document.model_fields_set == set(config.Document.model_fields) - {"include"}
+
+
+def test_every_model_can_be_answered_without_a_key() -> None:
+    document = config.load(EXAMPLE, {}).document
+    for name, model in document.models.items():
+        policy = (
+            model.route if isinstance(model.route, config.RoutingPolicy) else document.routing_policies[model.route]
+        )
+        assert policy.targets[-1].backend == "demo:demo", name
+
+
+def test_the_first_line_leads_editors_to_the_schema() -> None:
+    first = EXAMPLE.read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=config/scaigrid.schema.json"
+    assert (EXAMPLE.parent / first.partition("$schema=")[2]).is_file()
