@@ -22,6 +22,8 @@ from typing import Any
 
 import uvloop
 from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 import config
 from appliance import app as application
@@ -214,6 +216,8 @@ async def _main(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _log.warning, "SIGHUP: this version reads its configuration at start only")
+    # Sanic learns from this list that HTTP/1.1 is all we serve, and then leaves an empty alt-svc header out.
+    app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     server = await app.create_server(sock=listener, ssl=tls, backlog=BACKLOG)
     assert server
     await server.startup()  # type: ignore[no-untyped-call]

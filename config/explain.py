@@ -15,7 +15,7 @@ from config.document import Document
 from config.later import LATER_KEYS, LATER_REMARKS, LATER_VALUES
 from config.nodes import MAX_DIGITS, Node, core_value, kind
 from config.problems import Path, Place, Problem, filled, meant, problem, shown
-from config.routing import UNION_TAGS
+from config.routing import UNION_STEPS
 
 _DUE = {
     "string_type": "a text",
@@ -66,13 +66,11 @@ def place_of(root: Node, path: Path, on: Literal["value", "key", "parent"]) -> P
 def explain(error: ErrorDetails, root: Node) -> Finding | None:
     """The finding for one error of pydantic's, or None when another error stands for it."""
     name = error["type"]
-    path = tuple(step for step in error["loc"] if step not in UNION_TAGS)
+    path = _path(error["loc"])
     if name in _SILENT:
         return None
-    if path and path[-1] == "[key]":
-        return _flaw(path[:-1], error, "key")
     if name == "flaw":
-        return _flaw(path, error, "value")
+        return _flaw(path[:-1], error, "key") if path[-1:] == ("[key]",) else _flaw(path, error, "value")
     if name == "missing":
         return Finding(path, f"{shown(str(path[-1]))} is missing", _meaning(path), on="parent")
     if name == "extra_forbidden":
@@ -83,6 +81,12 @@ def explain(error: ErrorDetails, root: Node) -> Finding | None:
     if name == "literal_error":
         return _not_one_of(path, node, error)
     return Finding(path, *_wrong_value(error, node))
+
+
+def _path(location: Path) -> Path:
+    """A location of pydantic's without the name of the union's branch that a route took."""
+    is_route = location[:1] == ("models",) and location[2:3] == ("route",)
+    return location[:3] + location[4:] if is_route and location[3:4] in UNION_STEPS else location
 
 
 def _flaw(path: Path, error: ErrorDetails, on: Literal["value", "key"]) -> Finding:

@@ -13,7 +13,7 @@ from config.scalars import TimeLimit, setting
 
 RetryClass = Literal["timeout", "connect", "rate_limited", "server_error"]
 
-UNION_TAGS = ("<name>", "<policy>")
+UNION_STEPS = (("<name>",), ("<policy>",))
 """Steps that pydantic puts into an error's location and the YAML does not have."""
 
 
@@ -31,7 +31,10 @@ class Target(Entry):
         description="PROVIDER:UPSTREAM_MODEL; the upstream's name may itself hold colons"
     )
     priority: int | None = Field(
-        None, ge=0, le=1_000_000, description="lower is tried first; default: none, which is the same as 0"
+        None,
+        ge=0,
+        description="lower is asked first; default: 1, or the place in the list when no target of a `priority` policy "
+        "names a priority or a weight",
     )
     weight: int | None = Field(
         None, ge=0, le=1_000_000, description="share among targets of the same priority; default: none, the same as 1"
@@ -53,8 +56,8 @@ class RoutingPolicy(Entry):
 
     strategy: Literal["priority", "weighted"] = Field(
         "priority",
-        description="`priority`: in order of priority, the heavier first inside one priority; `weighted`: inside one "
-        "priority, drawn by weight",
+        description="both ask the lower priority first and draw by weight inside one priority; where nothing is "
+        "written, `priority` means the order of the list and `weighted` equal shares",
     )
     targets: Listed[tuple[Target, ...]] = Field(min_length=1, description="a list of at least one target")
     retries: int = Field(2, ge=0, le=10, description="further attempts after the first, over all targets")

@@ -16,7 +16,7 @@ from config.problems import Place, Problem, problem, shown
 MAX_DEPTH = 50
 """Mappings and lists inside each other, aliases followed."""
 
-MAX_ALIASED = 1_000_000
+MAX_ALIASED = 250_000
 """Nodes that aliases may add to a file, all of them together."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

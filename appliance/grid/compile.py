@@ -131,9 +131,8 @@ def _policy(name: str, entry: config.RoutingPolicy, endpoints: dict[str, Endpoin
 
 def _priorities(entry: config.RoutingPolicy) -> list[int]:
     """A plain list means «in this order»; as soon as one target names a priority or weight, the unnamed are 1."""
-    if entry.strategy == "weighted":
-        return [1] * len(entry.targets)
-    if all(target.priority is None and target.weight is None for target in entry.targets):
+    plain = all(target.priority is None and target.weight is None for target in entry.targets)
+    if plain and entry.strategy == "priority":
         return list(range(1, len(entry.targets) + 1))
     return [1 if target.priority is None else target.priority for target in entry.targets]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from config.explain import explain, shapes_at
@@ -38,3 +40,15 @@ def test_the_tables_name_entries_that_exist(entry: str) -> None:
 @pytest.mark.parametrize(("entry", "key"), [*LATER_VALUES, *LATER_REMARKS])
 def test_the_tables_name_keys_that_exist(entry: str, key: str) -> None:
     assert key in next(shapes_at(PATHS[entry]))["properties"]
+
+
+def test_keys_named_like_steps_of_pydantic_are_unknown_keys(
+    problems_of: Callable[..., list[str]],
+) -> None:
+    route = 'route: {"<policy>": 1, "[key]": 2, targets: [{backend: "d:x"}]}'
+    found = problems_of(f'providers:\n  d: {{type: demo}}\n"<policy>": 1\nmodels:\n  m: {{price: free, {route}}}\n')
+    assert [line.partition(" (")[0] for line in found] == [
+        "scaigrid.yaml:4:1: unknown key `<policy>`",
+        "scaigrid.yaml:6:28: unknown key `<policy>`",
+        "scaigrid.yaml:6:43: unknown key `[key]`",
+    ]

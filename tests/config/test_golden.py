@@ -1,6 +1,6 @@
 """Mistakes and the exact problems they give: tests/golden/config/*.txt hold YAML, a line of dashes, the problems.
 
-`UPDATE_GOLDEN=1 .venv/bin/pytest tests/config/test_golden.py` rewrites what stands below the dashes.
+`make golden` rewrites what stands below the dashes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def test_each_mistake_gives_exactly_its_problems(case: Path, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     Path("scaigrid.yaml").write_text(yaml, encoding="utf-8")
     found = verdict("scaigrid.yaml")
-    if os.environ.get("UPDATE_GOLDEN"):
+    if os.environ.get("SCAIGRID_GOLDEN") == "write":
         case.write_text(yaml + DASHES + found, encoding="utf-8")
         expected = found
-    assert found == expected, "if this is meant: UPDATE_GOLDEN=1 .venv/bin/pytest tests/config/test_golden.py"
+    assert found == expected, "if this is meant: make golden"
 
 
 def test_there_are_enough_mistakes() -> None:
