@@ -1,4 +1,4 @@
-"""The real appliance as a child process: `with running(yaml_text) as gateway:`. Its output is kept for the asserts."""
+"""The real appliance as a child process: `with running(yaml_text, folder) as gateway:`. Its output is kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def free_port() -> int:
 class Answer:
     """One HTTP answer, read whole."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Message[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -51,17 +53,24 @@ class Gateway:
         self.process: subprocess.Popen[bytes] = None  # type: ignore[assignment]
 
     def write(self, yaml_text: str) -> None:
-        """The YAML without `version` and `server`, which are put before it."""
+        """`version` and `server` are put before the YAML when it has none; so is `listen`."""
         listen = self.url.removeprefix("http://")
         has_server = "\nserver:" in "\n" + yaml_text
         server = "" if has_server else "server: {}\n"
-        text = f"version: 1\n{server}{yaml_text}"
+        version = "" if "\nversion:" in "\n" + yaml_text else "version: 1\n"
+        text = f"{version}{server}{yaml_text}"
         if "listen:" not in text:
             text = text.replace("server: {}", f"server: {{listen: '{listen}'}}", 1)
             text = text.replace("server:\n", f"server:\n  listen: '{listen}'\n", 1)
         self.config.write_text(text)
 
     def start(self) -> None:
+        """Start the appliance and wait until it answers."""
+        self.launch()
+        self._wait_until_up()
+
+    def launch(self) -> None:
+        """Start the appliance and wait for nothing."""
         output = (self.folder / "stdout.log").open("ab")
         errors = (self.folder / "stderr.log").open("ab")
         self.process = subprocess.Popen(
@@ -75,7 +84,6 @@ class Gateway:
         )
         output.close()
         errors.close()
-        self._wait_until_up()
 
     def _wait_until_up(self) -> None:
         end = time.monotonic() + START_TIMEOUT_S
@@ -153,6 +161,16 @@ class Gateway:
     def post(self, path: str, body: Any, **options: Any) -> Answer:
         return self.request("POST", path, body, **options)
 
+    def usage_of(self, request_id: str) -> dict[str, Any]:
+        """The one usage row of the call with this request id."""
+        rows = self.usage(request_id=request_id)
+        assert len(rows) == 1, f"{len(rows)} usage rows for {request_id}, not one"
+        return rows[0]
+
+    def in_flight(self) -> int:
+        count: int = self.get("/health/detailed").json()["data"]["in_flight"]
+        return count
+
     def usage(self, **query: str) -> list[dict[str, Any]]:
         """All usage rows that the admin sees, newest first."""
         rows: list[dict[str, Any]] = []
@@ -173,12 +191,11 @@ def _clean_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(yaml_text: str, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Gateway]:
-    """Start the appliance with this YAML in `folder` (a tmp_path); it is stopped at the end."""
-    gateway = Gateway(folder, env or {})
-    gateway.write(yaml_text)
-    try:
+def running(yaml_text: str, folder: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    """Start the appliance with this YAML in `folder` (a tmp_path; by default a new one); it is stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        gateway = Gateway(folder or Path(stack.enter_context(tempfile.TemporaryDirectory())), env or {})
+        gateway.write(yaml_text)
+        stack.callback(gateway.stop)
         gateway.start()
         yield gateway
-    finally:
-        gateway.stop()

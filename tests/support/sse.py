@@ -32,3 +32,21 @@ def text_of(body: bytes) -> str:
         for choice in data.get("choices", [])
         if choice["index"] == 0
     )
+
+
+def failure_of(body: bytes) -> dict[str, Any] | None:
+    """The error event of a stream of either surface; None when there is none."""
+    for name, data in events(body):
+        if name == "error":
+            assert isinstance(data, dict)
+            return data
+        if isinstance(data, dict) and "error" in data:
+            error: dict[str, Any] = data["error"]
+            return error
+    return None
+
+
+def ended(body: bytes) -> bool:
+    """Is `[DONE]` the last thing it says?"""
+    found = events(body)
+    return bool(found) and found[-1] == ("", "[DONE]")

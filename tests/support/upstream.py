@@ -1,9 +1,10 @@
 """A scripted upstream on a real socket: raw asyncio, so that it can break every rule of HTTP on request.
 
-    async with Upstream() as upstream:
-        upstream.answer(lambda call: call.reply(200, {"choices": …}))
+    with Upstream() as upstream:
+        upstream.answer(lambda call: call.reply(200, completion("hello")))
 
 A script is an async (or plain) function of the Call; it writes what it likes, in what slices it likes, and may cut.
+A script that fails on a fault of its own fails the test that leaves the block.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import asyncio
 import contextlib
 import inspect
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -30,11 +34,17 @@ class Call:
         self.body = body
         self.number = number
         self.hung_up = False
+        self.hung_up_at = 0.0
         self._writer = writer
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+    @property
+    def model(self) -> str:
+        """The upstream model that was asked for; tests share one upstream by giving each case a model of its own."""
+        return str(self.json["model"])
 
     async def raw(self, data: bytes) -> None:
         self._writer.write(data)
@@ -68,7 +78,13 @@ class Call:
         await self.end_stream()
 
     def cut(self) -> None:
-        """Reset the connection."""
+        """Close the connection here and now."""
+        self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """Close it with a TCP reset instead of an orderly end."""
+        at_once = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self._writer.transport.abort()
 
     async def until_hung_up(self, timeout_s: float = 30) -> None:
@@ -83,6 +99,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.faults: list[BaseException] = []
         self._script: Script = lambda call: call.reply(200, completion("hello"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -102,6 +119,7 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        assert not self.faults, f"scripts of the upstream failed: {self.faults!r}"
 
     async def _stop(self) -> None:
         self._server.close()
@@ -117,6 +135,9 @@ class Upstream:
     def answer(self, script: Script) -> None:
         """What every call from now on gets."""
         self._script = script
+
+    def calls_of(self, model: str) -> list[Call]:
+        return [call for call in self.calls if call.model == model]
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -134,16 +155,26 @@ class Upstream:
                 self.calls.append(call)
                 watcher = asyncio.ensure_future(self._watch(reader, writer, call))
                 try:
-                    result = self._script(call)
-                    if inspect.isawaitable(result):
-                        await result
+                    await self._play(call)
                 finally:
                     watcher.cancel()
         writer.close()
 
+    async def _play(self, call: Call) -> None:
+        try:
+            result = self._script(call)
+            if inspect.isawaitable(result):
+                await result
+        except ConnectionError:
+            raise  # the gateway hung up, which many tests want
+        except Exception as fault:
+            self.faults.append(fault)
+            call.cut()
+
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call) -> None:
         while not (reader.at_eof() or reader.exception() or writer.transport.is_closing()):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+        call.hung_up_at = time.monotonic()
         call.hung_up = True
 
 
