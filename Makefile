@@ -40,7 +40,7 @@ check: install-dev  ## every linter, type and architecture check
 	$(BIN)/lint-imports --no-cache
 
 test: install-dev  ## the test suite
-	@bash tests/support/install_aimock.sh
+	@sh tests/support/install_aimock.sh
 	$(BIN)/python -m pytest $(ARGS)
 
 golden: install-dev  ## rewrite the golden files and the generated docs; read the diff before committing
@@ -48,7 +48,8 @@ golden: install-dev  ## rewrite the golden files and the generated docs; read th
 	$(BIN)/python -m config.schema
 
 interop: install-dev  ## against a real inference server over a tiny random-weight model
-	@bash tests/interop/run.sh
+	@sh tests/interop/prepare.sh
+	$(BIN)/python -m pytest -p no:cacheprovider tests/interop
 
 lock: install-dev  ## renew the locks from pyproject.toml: hashes, no URLs
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --upgrade --generate-hashes \

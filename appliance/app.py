@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
@@ -12,6 +11,7 @@ from sanic.handlers import ErrorHandler
 from appliance.api import accept, envelope
 from appliance.api.routes import ROUTES
 from appliance.errors import GatewayError
+from appliance.state import State
 
 READ_TIMEOUT_S = 60
 """A request must arrive whole within this time, so that half-sent ones cannot pile up."""
@@ -21,7 +21,7 @@ NEVER_S = 24 * 3600
 
 
 def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
-    app: Sanic[Any, Any] = Sanic("scaigrid", error_handler=_Errors(), configure_logging=False)
+    app: Sanic[Any, Any] = Sanic("scaigrid", error_handler=_Errors(appliance.state), configure_logging=False)
     app.config.update(
         {
             "REQUEST_MAX_SIZE": body_limit,
@@ -36,7 +36,8 @@ def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
     for route in ROUTES:
         make = accept.inference if route.operation else accept.plain
         name = f"{route.method} {route.path}".translate(_NAME)
-        app.add_route(make(route, appliance), route.path, methods=[route.method], name=name, strict_slashes=False)
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        app.add_route(make(route, appliance), route.path, methods=methods, name=name, strict_slashes=False)
     return app
 
 
@@ -46,13 +47,17 @@ _NAME = str.maketrans({character: "_" for character in " /<>:-."})
 class _Errors(ErrorHandler):
     """What Sanic refuses by itself (unknown URL, wrong method, too large, bad HTTP), in the surface's own shape."""
 
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self._state = state
+
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        request_id = accept.request_id_of(request)
         error = _as_gateway_error(request, exception)
-        path, request_id = "", "req_unread"
-        with contextlib.suppress(AttributeError):  # a request line that could not be read leaves no request
-            path, request_id = request.path, accept.request_id_of(request)
-        response = envelope.failure(error, accept.surface_of(path), request_id)
+        response = envelope.failure(error, accept.surface_of(request.path), request_id)
         response.headers["X-Request-ID"] = request_id
+        fields = accept.request_fields(request, request_id, response.status, 0.0)
+        self._state.log.write(fields | accept.error_fields(error))
         return response
 
 

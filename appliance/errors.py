@@ -12,6 +12,7 @@ Codes and statuses follow section 2.10 of the API reference; a code that is not 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,10 @@ class GatewayError(Exception):
     @property
     def status(self) -> int:
         return CODES[self.code].status
+
+    def headers(self) -> dict[str, str]:
+        """Retry-After in whole seconds, rounded up, where the wait is known."""
+        return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
 
     def body(self) -> dict[str, Any]:
         """The native `error` object: code, message and what else is known."""

@@ -203,7 +203,6 @@ class Exchange:
     received_at: float
     received_unix: float
     clock: Callable[[], float]
-    ip: str = ""
 
     principal: Principal | None = None
     model: FrontendModel | None = None
@@ -239,4 +238,3 @@ class Exchange:
     backend_cost_nano: int = 0
     writer: AnswerWriter | None = None
     """Renders a streamed answer for the client."""
-    http_status: int = 0

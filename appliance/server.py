@@ -43,6 +43,8 @@ from appliance.state.store import SchemaMismatch, Store
 
 BACKLOG = 1024
 POLL_S = 0.05
+CUT_S = 2.0
+"""How long calls that were cut may take to book what they used."""
 _log = logging.getLogger("scaigrid")
 
 
@@ -224,12 +226,14 @@ async def _main(
     _announce(loaded, "https" if tls else "http")
     await stop.wait()
     state.draining = True
+    hurry = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _second_signal)
-    await _drain(state, loaded.document.server.drain_timeout)
+        loop.add_signal_handler(number, hurry.set)
+    await _drain(state, hurry, loaded.document.server.drain_timeout)
     server.close()  # type: ignore[no-untyped-call]
     for connection in list(server.connections):
         connection.abort()
+    await _until_empty(state, asyncio.Event(), CUT_S)
     await server.wait_closed()  # type: ignore[no-untyped-call]
     await state.pools.close()
     state.journal.close()
@@ -238,18 +242,21 @@ async def _main(
     state.log.close()
 
 
-async def _drain(state: State, timeout_s: float) -> None:
+async def _drain(state: State, hurry: asyncio.Event, timeout_s: float) -> None:
     """Calls in flight finish; new ones get 503 meanwhile. What is not done in time is cut, and booked as such."""
-    _log.info("draining: %d calls in flight, at most %g s", state.in_flight, timeout_s)
-    end = time.monotonic() + timeout_s
-    while state.in_flight and time.monotonic() < end:  # noqa: ASYNC110 - an Event would have to be set per request
-        await asyncio.sleep(POLL_S)
+    if state.in_flight:
+        _log.info(
+            "draining: %d calls in flight may finish within %g s; a second signal cuts them", state.in_flight, timeout_s
+        )
+    await _until_empty(state, hurry, timeout_s)
     # The last answers' bytes are on their way; closing now would cut them.
     await asyncio.sleep(POLL_S)
 
 
-def _second_signal() -> None:
-    _log.warning("still draining; kill -9 ends it at once, and the journal keeps what was in flight")
+async def _until_empty(state: State, hurry: asyncio.Event, timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while state.in_flight and not hurry.is_set() and time.monotonic() < end:  # noqa: ASYNC110 - an event per call costs
+        await asyncio.sleep(POLL_S)
 
 
 def _announce(loaded: config.Loaded, scheme: str) -> None:

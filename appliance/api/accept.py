@@ -130,10 +130,10 @@ def plain(route: Route, appliance: Appliance) -> SanicHandler:
             response = envelope.failure(error, surface_of(request.path), request_id)
         response.headers["X-Request-ID"] = request_id
         if route.logged:
-            fields = _request_fields(request, request_id, response.status, time.monotonic() - started)
+            fields = request_fields(request, request_id, response.status, time.monotonic() - started)
             if call.principal_or_none:
                 fields |= {"tenant_id": call.principal.tenant_id, "user_id": call.principal.user_id}
-            appliance.state.log.write(fields | _error_fields(error))
+            appliance.state.log.write(fields | error_fields(error))
         return response
 
     return handle
@@ -159,7 +159,6 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
             received_at=loop.time(),
             received_unix=time.time(),
             clock=loop.time,
-            ip=request.ip,
             usage_id=f"usage_{secrets.token_hex(12)}",
         )
         state.in_flight += 1
@@ -179,8 +178,8 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
             state.in_flight -= 1
             generation.leave()
             status = client.response.status if client.response else 200 if client.started else 499
-            fields = _request_fields(request, request_id, status, loop.time() - exchange.received_at)
-            state.log.write(fields | _exchange_fields(exchange) | _error_fields(exchange.error))
+            fields = request_fields(request, request_id, status, loop.time() - exchange.received_at)
+            state.log.write(fields | _exchange_fields(exchange) | error_fields(exchange.error))
         if client.response is not None:
             client.response.headers["X-Request-ID"] = request_id
         return client.response
@@ -203,7 +202,7 @@ def unforeseen(error: Exception, request_id: str) -> GatewayError:
 # -- the log line -----------------------------------------------------------------------------------------------------
 
 
-def _request_fields(request: Request, request_id: str, status: int, seconds: float) -> dict[str, Any]:
+def request_fields(request: Request, request_id: str, status: int, seconds: float) -> dict[str, Any]:
     return {
         "unix": time.time(),
         "event": "request",
@@ -236,7 +235,7 @@ def _exchange_fields(exchange: Exchange) -> dict[str, Any]:
     return fields | ({"failures": failures} if failures else {})
 
 
-def _error_fields(error: GatewayError | None) -> dict[str, Any]:
+def error_fields(error: GatewayError | None) -> dict[str, Any]:
     return {"error": error.code, "message": error.message} if error else {}
 
 

@@ -50,9 +50,7 @@ def success(result: Any) -> HTTPResponse:
 def failure(error: GatewayError, surface: str, request_id: str) -> HTTPResponse:
     """The error in the surface's own dialect."""
     status, body = FORMATS[surface].encode_error(error, request_id)
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after + 0.499)))
+    headers = error.headers()
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return json(body, status, headers)

@@ -9,7 +9,7 @@ from appliance.api.accept import Call
 from appliance.api.envelope import Page, limit_of
 from appliance.errors import GatewayError, invalid
 from appliance.grid.grid import FrontendModel
-from appliance.grid.prices import usd
+from appliance.grid.prices import usd_price
 
 
 async def list_models(call: Call) -> Page:
@@ -57,8 +57,8 @@ def _item(model: FrontendModel) -> dict[str, Any]:
         "modality": model.modality,
         "context_window": model.context_window,
         "max_output_tokens": model.max_output_tokens,
-        "input_price_per_mtok": usd(model.price.input),
-        "output_price_per_mtok": usd(model.price.output),
+        "input_price_per_mtok": usd_price(model.price.input),
+        "output_price_per_mtok": usd_price(model.price.output),
         "default_params": dict(model.default_params),
         "status": model.status,
         "health_status": health,

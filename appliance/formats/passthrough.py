@@ -87,12 +87,13 @@ def reply(members: dict[str, Raw], head: ReplyHead) -> bytes:
 class PassthroughWriter:
     """Streams the upstream's own chunks on, each under the caller's model name."""
 
-    __slots__ = ("_head", "_model", "_usage_chunk")
+    __slots__ = ("_head", "_model", "_usage_chunk", "_usage_shown")
 
     def __init__(self, head: ReplyHead) -> None:
         self._head = head
         self._model = Raw(_encode(head.model))
         self._usage_chunk = b""
+        self._usage_shown = False
 
     def frames(self, frames: list[Frame]) -> bytes:
         return b"".join([self._frame(frame) for frame in frames])
@@ -103,17 +104,21 @@ class PassthroughWriter:
             return b""  # ours comes after the row is written
         members = _members.decode(data)
         members["model"] = self._model
-        if bytes(members.get("choices", _NULL)).strip() in (b"[]", b"null") and _present(members, "usage"):
-            self._usage_chunk = data_event(_encode(members))
-            return b""
-        if not self._head.include_usage and "usage" in members and not _present(members, "usage"):
-            del members["usage"]  # OpenAI writes `usage: null` only to those who asked for usage
+        if _present(members, "usage"):
+            self._usage_shown = True
+            if bytes(members.get("choices", _NULL)).strip() in (b"[]", b"null"):
+                self._usage_chunk = data_event(_encode(members))
+                return b""
+        if not self._head.include_usage:
+            members.pop("usage", None)  # we asked for it, the caller did not
         return data_event(_encode(members))
 
     def closing(self, usage: Usage, cost: str, estimated: bool) -> bytes:
         if not self._head.include_usage:
             return DONE
-        return (self._usage_chunk or self._made_usage_chunk(usage)) + DONE
+        if self._usage_shown:  # in a chunk of its own, or by a server that puts it beside the last choice
+            return self._usage_chunk + DONE
+        return self._made_usage_chunk(usage) + DONE
 
     def _made_usage_chunk(self, usage: Usage) -> bytes:
         """The caller asked for usage and the upstream kept quiet: the estimate goes out in its place."""

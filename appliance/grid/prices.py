@@ -34,6 +34,12 @@ class Price:
         return -(-amount // 1_000_000)
 
 
+def usd_price(nano: int) -> str:
+    """A price as people write it, with at least two decimals: 400_000_000 → "0.40"."""
+    whole, _, decimals = usd(nano).partition(".")
+    return f"{whole}.{decimals:0<2}"
+
+
 def usd(nano: int) -> str:
     """Nano-USD → decimal string without trailing zeros: 7_275_000 → "0.007275"."""
     whole, rest = divmod(abs(nano), NANO)

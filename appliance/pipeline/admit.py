@@ -5,9 +5,11 @@ Everything here happens before a single byte goes upstream. (Rate limits and bud
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from appliance.errors import GatewayError
+from appliance.errors import GatewayError, invalid
 from appliance.exchange import Exchange
 from appliance.formats import native
 from appliance.formats.base import ReplyHead
@@ -15,6 +17,8 @@ from appliance.permissions import require
 from appliance.pipeline import peek
 from appliance.pipeline.estimate import input_tokens
 from appliance.state import State
+
+MAX_METADATA_BYTES = 16 * 1024
 
 
 def admit(exchange: Exchange, state: State) -> None:
@@ -41,7 +45,7 @@ def admit(exchange: Exchange, state: State) -> None:
 
 def _read_native(exchange: Exchange) -> None:
     request = native.decode_request(msgspec.json.decode(exchange.body))
-    exchange.metadata, request.metadata = request.metadata, None  # the caller's own notes; they stay with us
+    exchange.metadata, request.metadata = _kept(request.metadata), None  # the caller's own notes; they stay with us
     exchange.request = request
     exchange.model_name = request.model
     exchange.stream = request.stream
@@ -53,7 +57,14 @@ def _read_openai(exchange: Exchange) -> None:
     exchange.model_name = shape.model
     exchange.stream = bool(shape.stream)
     exchange.include_usage = bool(shape.stream_options and shape.stream_options.include_usage)
-    exchange.metadata = shape.metadata
+    exchange.metadata = _kept(shape.metadata)
+
+
+def _kept(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Metadata is kept with the usage row, so its size is limited."""
+    if metadata and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+        raise invalid("metadata", f"is larger than {MAX_METADATA_BYTES} bytes")
+    return metadata
 
 
 def _find_model(exchange: Exchange) -> None:

@@ -12,9 +12,9 @@ import json
 import msgspec
 
 from appliance.errors import GatewayError
-from appliance.exchange import Attempt, ConnectFailed, Exchange, Failure, Upstream, UpstreamCut
+from appliance.exchange import Attempt, ConnectFailed, Exchange, Failure, Frame, Upstream, UpstreamCut
 from appliance.formats import passthrough
-from appliance.formats.chat import CONTENT_EVENTS, Failed, Finished, UsageSeen
+from appliance.formats.chat import CONTENT_EVENTS, Failed, Finished
 from appliance.pipeline.record import begin
 from appliance.pipeline.stream import UpstreamStream
 from appliance.state import State
@@ -73,32 +73,28 @@ async def _begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> N
     upstream = await _open(exchange, attempt, state)
     total_at = attempt.started_at + endpoint.total_s
     stream = UpstreamStream(upstream, endpoint.provider.format.stream_decoder(), endpoint.idle_s, total_at)
-    frames = []
+    frames: list[Frame] = []
+    begun = False
     try:
         # Lifecycle events are held back: until content comes, the next target can still take over unnoticed.
         async with asyncio.timeout_at(exchange.deadline_at):
-            while not attempt.stream:
+            while not begun:
                 arrived = await stream.frames()
+                if not arrived:
+                    raise AttemptFailed(_mismatch(attempt, "a stream without any content"))
                 frames += arrived
                 for event in (event for frame in arrived for event in frame.meaning):
                     if isinstance(event, Failed):
                         raise AttemptFailed(_failed_inside(attempt, event))
-                    if isinstance(event, UsageSeen):
-                        exchange.usage = event.usage
-                    if isinstance(event, (*CONTENT_EVENTS, Finished)):
-                        attempt.stream = stream
-                if not arrived and not attempt.stream:
-                    raise AttemptFailed(_mismatch(attempt, "a stream without any content"))
+                    begun = begun or isinstance(event, (*CONTENT_EVENTS, Finished))
     except TimeoutError:
         raise AttemptFailed(_too_slow(attempt, "no content came in time")) from None
     except UpstreamCut as cut:
         raise AttemptFailed(_cut(attempt, cut)) from cut
     except GatewayError as error:
         raise AttemptFailed(_mismatch(attempt, error.message)) from error
-    finally:
-        if not attempt.stream:
-            exchange.usage = None
     stream.hold(frames)
+    attempt.stream = stream
 
 
 async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:

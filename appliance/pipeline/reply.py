@@ -85,9 +85,7 @@ async def close(exchange: Exchange) -> None:
         await client.end()
     elif error:
         status, body = FORMATS[exchange.surface].encode_error(error, exchange.request_id)
-        exchange.http_status = status
-        extra = {"Retry-After": str(max(1, round(error.retry_after + 0.499)))} if error.retry_after is not None else {}
-        await client.whole(status, headers(exchange) | extra, msgspec.json.encode(body))
+        await client.whole(status, headers(exchange) | error.headers(), msgspec.json.encode(body))
     else:
         await client.whole(200, headers(exchange), _whole_body(exchange))
 

@@ -1,0 +1,280 @@
+"""Small builders for unit tests: a Grid from YAML text, an Exchange, a State of fakes, a clock that is turned by hand.
+
+Nothing here opens a socket, a database or a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import config
+from appliance.exchange import Attempt, Exchange, Failure, Key, Principal, Upstream, User
+from appliance.grid.compile import compile_grid
+from appliance.grid.grid import Grid, Target
+from appliance.permissions import permissions_of
+from appliance.state import State
+from appliance.state.directory import Directory, digest_of
+from appliance.state.health import Health
+from appliance.state.journal import Journal, JournalFailed
+from appliance.state.log import Log
+from appliance.state.metrics import Metrics
+from appliance.state.pools import Pools
+from appliance.state.store import Store
+
+SECRET = "sgk_alices-key-for-the-tests"
+
+YAML = """
+providers:
+  one: {type: custom, base_url: "http://one.test/v1", api_key: secret-of-one}
+  two: {type: custom, base_url: "http://two.test/v1", api_key: secret-of-two}
+  three: {type: custom, base_url: "http://three.test/v1"}
+  claude: {type: anthropic, api_key: secret-of-claude}
+models:
+  m:
+    price: {input: "1.00", output: "2.00", cached_input: "0.10", cache_write: "1.25"}
+    route:
+      - {backend: "one:a", cost: {input: "0.50", output: "0.60"}}
+      - {backend: "two:b"}
+  claude:
+    price: {input: "3.00", output: "15.00"}
+    max_output_tokens: 4096
+    route: [{backend: "claude:claude-x"}]
+partners:
+  reseller:
+    tenants:
+      acme: {models: ["*"], users: {alice: {email: alice@acme.example, roles: [tenant_admin]}}}
+"""
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def load_yaml(text: str, environ: Mapping[str, str] | None = None) -> config.Loaded:
+    """`version: 1` is put before the text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scaigrid.yaml"
+        path.write_text("version: 1\n" + text, encoding="utf-8")
+        path.chmod(0o600)
+        return config.load(path, environ or {})
+
+
+@functools.cache
+def make_grid(text: str = YAML) -> Grid:
+    """The same text gives the same Grid: it is immutable."""
+    return compile_grid(load_yaml(text), generation=1)
+
+
+def grid_of_targets(*targets: str, policy: str = "") -> Grid:
+    """Model `m` with these targets, each `provider:model` or a YAML flow mapping; `policy` holds further policy keys."""
+    entries = [target if target.startswith("{") else f'{{backend: "{target}"}}' for target in targets]
+    names = sorted({entry.partition('backend: "')[2].partition(":")[0] for entry in entries})
+    providers = "".join(f'  {name}: {{type: custom, base_url: "http://{name}.test/v1"}}\n' for name in names)
+    route = f"{{targets: [{', '.join(entries)}]{', ' + policy if policy else ''}}}"
+    return make_grid(f"providers:\n{providers}models:\n  m:\n    price: free\n    route: {route}\n")
+
+
+def make_principal(*roles: str, tenant: str = "acme", partner: str = "reseller", user: str = "alice") -> Principal:
+    roles = roles or ("tenant_user",)
+    return Principal("apikey_1", f"{tenant}:{user}", user, tenant, partner, roles, permissions_of(roles))
+
+
+class FakeClient:
+    """The caller's side: what was sent, and in which way."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.ended = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.sent: list[bytes] = []
+
+    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        assert not self.status, "only one answer"
+        assert not self.started
+        self.status, self.headers, self.body, self.ended = status, headers, body, True
+
+    async def start_stream(self, headers: dict[str, str]) -> None:
+        assert not self.status, "only one answer"
+        self.started, self.status, self.headers = True, 200, headers
+
+    async def send(self, data: bytes) -> None:
+        assert self.started
+        assert not self.ended
+        self.sent.append(data)
+        self.body += data
+
+    async def end(self) -> None:
+        assert self.started
+        assert not self.ended
+        self.ended = True
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class FakeJournal:
+    """Keeps what was begun and ended; `failing` makes it refuse like a full disk."""
+
+    def __init__(self) -> None:
+        self.begun: list[dict[str, Any]] = []
+        self.ended: list[dict[str, Any]] = []
+        self.failing = False
+
+    def begin(self, row: dict[str, Any]) -> None:
+        self._refuse()
+        self.begun.append(row)
+
+    def end(self, row: dict[str, Any]) -> None:
+        self._refuse()
+        self.ended.append(row)
+
+    def _refuse(self) -> None:
+        if self.failing:
+            raise JournalFailed("the disk is full")
+
+
+class FakeUpstream:
+    """An Upstream of prepared pieces: bytes arrive, exceptions are raised, numbers are seconds of silence."""
+
+    def __init__(
+        self, *pieces: bytes | float | Exception, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.headers = headers or {}
+        self.closed = 0
+        self.reads = 0
+        self._pieces = list(pieces)
+
+    async def chunk(self) -> bytes:
+        self.reads += 1
+        while self._pieces:
+            piece = self._pieces.pop(0)
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, bytes):
+                return piece
+            await asyncio.sleep(piece)
+        return b""
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakePools:
+    """Answers `open` from a script: an Upstream, an exception, or seconds to hang before the next entry."""
+
+    def __init__(self, *script: Upstream | Exception | float) -> None:
+        self.script = list(script)
+        self.opened: list[tuple[str, str, Mapping[str, str], bytes]] = []
+
+    async def open(
+        self, name: str, url: str, headers: Mapping[str, str], body: bytes, max_connections: int, connect_s: float
+    ) -> Upstream:
+        self.opened.append((name, url, headers, body))
+        while isinstance(answer := self.script.pop(0), int | float):
+            await asyncio.sleep(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def make_directory(
+    users: Iterable[User] = (), keys: Iterable[Key] = (), suspended: Iterable[str] = (), clock: Clock | None = None
+) -> Directory:
+    """By default Alice of tenant `acme`, a tenant_user whose key is SECRET."""
+    directory = Directory(clock or Clock())
+    users = list(users) or [make_user()]
+    directory.declare(users, list(keys) or [make_key(user_id=users[0].id)], suspended)
+    return directory
+
+
+def make_user(name: str = "alice", tenant: str = "acme", *, roles: tuple[str, ...] = ("tenant_user",)) -> User:
+    return User(f"{tenant}:{name}", name, tenant, "reseller", roles)
+
+
+def make_key(secret: str = SECRET, user_id: str = "acme:alice", key_id: str = "apikey_1") -> Key:
+    return Key(key_id, digest_of(secret), user_id)
+
+
+def make_state(
+    *, pools: FakePools | None = None, journal: FakeJournal | None = None, directory: Directory | None = None, seed: int = 0
+) -> State:
+    """A State whose parts with a life of their own (journal, pools, store, log) are fakes or absent."""
+    return State(
+        directory=directory or make_directory(),
+        store=cast(Store, None),
+        journal=cast(Journal, journal or FakeJournal()),
+        pools=cast(Pools, pools or FakePools()),
+        metrics=Metrics(),
+        log=cast(Log, None),
+        health=Health(),
+        rng=Random(seed),
+    )
+
+
+def journal_of(state: State) -> FakeJournal:
+    return cast(FakeJournal, state.journal)
+
+
+def client_of(exchange: Exchange) -> FakeClient:
+    return cast(FakeClient, exchange.client)
+
+
+def chat_body(model: str = "m", **changes: Any) -> bytes:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]} | changes).encode()
+
+
+def make_exchange(
+    grid: Grid | None = None,
+    body: bytes | None = None,
+    *,
+    surface: str = "native",
+    clock: Any = None,
+    principal: Principal | None = None,
+    credential: str | None = SECRET,
+) -> Exchange:
+    """An exchange as `accept` makes it, with a caller who may use inference."""
+    clock = clock or Clock()
+    return Exchange(
+        request_id="req_of_the_test",
+        surface=surface,
+        operation="chat",
+        grid=grid or make_grid(),
+        client=FakeClient(),
+        credential=credential,
+        body=chat_body() if body is None else body,
+        received_at=clock(),
+        received_unix=1_700_000_000.25,
+        clock=clock,
+        usage_id="usage_0123456789abcdef",
+        principal=principal or make_principal(),
+    )
+
+
+def make_attempt(target: Target, number: int = 1, **changes: Any) -> Attempt:
+    attempt = Attempt(number, target)
+    for name, value in changes.items():
+        setattr(attempt, name, value)
+    return attempt
+
+
+def failure(kind: str, code: str = "BACKEND_ERROR", **changes: Any) -> Failure:
+    return Failure(cast(Any, kind), code, f"told to fail: {kind}", **changes)
