@@ -136,7 +136,7 @@ def _run(arguments: list[str]) -> int:
 
 def _usage_line(error: typer.TyperException) -> str:
     """What was wrong with the command line, and where its help is. Empty when the help itself was printed."""
-    message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
+    message = getattr(error, "format_message", lambda: str(error))().replace("Value error, ", "").rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path if context else 'scaigrid'} --help`" if message else ""
 

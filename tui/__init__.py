@@ -1,1 +1,1 @@
-"""The terminal side. Talks HTTP only, so that it works on the box, from a laptop, and over SSH."""
+"""The terminal: how people talk to a running appliance. It knows HTTP and config, and never imports appliance."""

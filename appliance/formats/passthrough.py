@@ -85,15 +85,15 @@ def reply(members: dict[str, Raw], head: ReplyHead) -> bytes:
 
 
 class PassthroughWriter:
-    """Streams the upstream's own chunks on, each under the caller's model name."""
+    """Streams the upstream's own chunks on, each under the caller's model name; usage comes last, if asked for."""
 
-    __slots__ = ("_head", "_model", "_usage_chunk", "_usage_shown")
+    __slots__ = ("_head", "_last", "_model", "_usage")
 
     def __init__(self, head: ReplyHead) -> None:
         self._head = head
         self._model = Raw(_encode(head.model))
-        self._usage_chunk = b""
-        self._usage_shown = False
+        self._last: dict[str, Raw] = {}
+        self._usage: Raw | None = None
 
     def frames(self, frames: list[Frame]) -> bytes:
         return b"".join([self._frame(frame) for frame in frames])
@@ -102,29 +102,26 @@ class PassthroughWriter:
         data = frame.event.data
         if data.strip() == b"[DONE]":
             return b""  # ours comes after the row is written
-        members = _members.decode(data)
+        members = self._last = _members.decode(data)
         members["model"] = self._model
-        if _present(members, "usage"):
-            self._usage_shown = True
-            if bytes(members.get("choices", _NULL)).strip() in (b"[]", b"null"):
-                self._usage_chunk = data_event(_encode(members))
-                return b""
-        if not self._head.include_usage:
-            members.pop("usage", None)  # we asked for it, the caller did not
+        if "usage" in members:
+            if _present(members, "usage"):
+                self._usage = members["usage"]
+                if bytes(members.get("choices", _NULL)).strip() in (b"[]", b"null"):
+                    return b""
+            # Some servers put it beside the last choice. OpenAI's clients expect a chunk of its own, and only those
+            # who asked see the member at all.
+            members["usage"] = _NULL
+            if not self._head.include_usage:
+                del members["usage"]
         return data_event(_encode(members))
 
     def closing(self, usage: Usage, cost: str, estimated: bool) -> bytes:
+        """The upstream's own usage object where it sent one; else the caller who asked gets the estimate."""
         if not self._head.include_usage:
             return DONE
-        if self._usage_shown:  # in a chunk of its own, or by a server that puts it beside the last choice
-            return self._usage_chunk + DONE
-        return self._made_usage_chunk(usage) + DONE
-
-    def _made_usage_chunk(self, usage: Usage) -> bytes:
-        """The caller asked for usage and the upstream kept quiet: the estimate goes out in its place."""
-        head = {"id": self._head.id, "object": "chat.completion.chunk", "created": self._head.created}
-        chunk = head | {"model": self._head.model, "choices": [], "usage": encode_usage(usage)}
-        return data_event(_encode(chunk))
+        shown = self._usage or Raw(_encode(encode_usage(usage)))
+        return data_event(_encode(self._last | {"choices": Raw(b"[]"), "usage": shown})) + DONE
 
     def failure(self, error: GatewayError) -> bytes:
         return data_event(_encode(encode_error(error, "")[1])) + DONE

@@ -77,7 +77,8 @@ async def _begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> N
     begun = False
     try:
         # Lifecycle events are held back: until content comes, the next target can still take over unnoticed.
-        async with asyncio.timeout_at(exchange.deadline_at):
+        # first_byte holds until then too: an upstream that only sends heartbeats restarts `idle` for ever.
+        async with asyncio.timeout_at(min(attempt.started_at + endpoint.first_byte_s, exchange.deadline_at)):
             while not begun:
                 arrived = await stream.frames()
                 if not arrived:

@@ -5,10 +5,12 @@ After the first content nothing fails over any more: what breaks then is told as
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from appliance.errors import GatewayError
-from appliance.exchange import Attempt, Exchange, Frame, UpstreamCut
+from appliance.exchange import Attempt, Exchange, Failure, FailureKind, Frame, UpstreamCut
 from appliance.formats import FORMATS, passthrough
 from appliance.formats.chat import Failed, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, UsageSeen
 from appliance.formats.native import usage_object
@@ -34,30 +36,50 @@ async def _stream(exchange: Exchange, attempt: Attempt, state: State) -> None:
         exchange.writer = passthrough.PassthroughWriter(exchange.head)
     else:
         exchange.writer = passthrough.TranslatedWriter(FORMATS[exchange.surface].stream_encoder(exchange.head))
-    endpoint = attempt.target.endpoint
+    name = attempt.target.endpoint.name
     try:
         await exchange.client.start_stream(headers(exchange))
         while frames := await attempt.stream.frames():
             state.directory.check(exchange.principal)  # a revoked key or suspended tenant ends here
-            failed = _note(exchange, frames)
-            data = exchange.writer.frames(frames[:failed])
+            broken = _note(exchange, frames)
+            data = exchange.writer.frames(frames if broken is None else frames[: broken.place])
             if data:
                 await exchange.client.send(data)
-            if failed is not None:
-                raise GatewayError("BACKEND_ERROR", f"provider {endpoint.name} broke off its answer with an error")
+            if broken:
+                raise _broke(attempt, "BACKEND_ERROR", f"provider {name} broke off its answer", broken.message)
         if not attempt.stream.complete:
             raise UpstreamCut("the stream ended without its end mark")
     except TimeoutError:
-        raise GatewayError("BACKEND_TIMEOUT", f"provider {endpoint.name} stopped in the middle of its answer") from None
+        message = f"provider {name} stopped in the middle of its answer"
+        raise _broke(attempt, "BACKEND_TIMEOUT", message, "nothing came within idle or total") from None
     except UpstreamCut as cut:
-        raise GatewayError("BACKEND_ERROR", f"provider {endpoint.name} cut its answer short") from cut
+        raise _broke(attempt, "BACKEND_ERROR", f"provider {name} cut its answer short", str(cut)) from cut
+    except GatewayError as error:
+        if error.code != "UPSTREAM_SHAPE_MISMATCH":
+            raise
+        raise _broke(attempt, error.code, f"provider {name} went on with what is no answer", error.message) from error
     finally:
         attempt.latency_ms = int((exchange.clock() - attempt.started_at) * 1000)
         attempt.upstream.close()
 
 
-def _note(exchange: Exchange, frames: list[Frame]) -> int | None:
-    """Count what the frames bring. Returns the place of the first frame that is an error, if there is one."""
+def _broke(attempt: Attempt, code: str, message: str, detail: str) -> GatewayError:
+    """The error for the caller; what the upstream said goes to the row and the log with the attempt."""
+    kind: FailureKind = "timeout" if code == "BACKEND_TIMEOUT" else "server_error"
+    scrubbed = attempt.target.endpoint.scrub(detail)
+    attempt.failure = Failure(kind, code, message, detail=f"{message}: {scrubbed}")
+    return GatewayError(code, message)
+
+
+class _Broken(NamedTuple):
+    """An error event inside the stream, and the place of its frame."""
+
+    place: int
+    message: str
+
+
+def _note(exchange: Exchange, frames: list[Frame]) -> _Broken | None:
+    """Count what the frames bring, up to the first that is an error."""
     for place, frame in enumerate(frames):
         for event in frame.meaning:
             if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
@@ -69,7 +91,7 @@ def _note(exchange: Exchange, frames: list[Frame]) -> int | None:
             elif isinstance(event, Finished):
                 exchange.finish_reason = event.finish_reason
             elif isinstance(event, Failed):
-                return place
+                return _Broken(place, event.message)
     return None
 
 

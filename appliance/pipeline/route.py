@@ -38,6 +38,8 @@ def route(exchange: Exchange, state: State) -> Iterator[Attempt]:
             delay_s = _pause(candidates[0], exchange, state, rounds)
             if delay_s < 0:
                 return
+        if number > 1 and exchange.clock() >= exchange.deadline_at:
+            return
         target = candidates.pop(0)
         attempt = Attempt(number, target, delay_s)
         delay_s = 0.0

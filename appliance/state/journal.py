@@ -46,6 +46,9 @@ class Journal:
         self._queue: deque[Row | Path] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._torn = False
+        self._queued = 0
+        self._done = 0
         self.rows_stored = 0
         self.failure = ""
         """Why the last write failed; empty while all is well."""
@@ -76,40 +79,50 @@ class Journal:
         """Note a finished call. When this returns, a kill cannot lose the row; when it raises, nothing was noted."""
         self._append(b'{"end":' + _encode(row) + b"}\n")
         self._open.pop(row["id"], None)
-        with self._wake:
-            self._queue.append(row)
-            self._wake.notify_all()
+        self._enqueue(row)
         if self._size > SEGMENT_BYTES:
             self._rotate()
 
     def _append(self, line: bytes) -> None:
+        if self._torn:
+            line = b"\n" + line  # ends the half line that could not be taken back, so that it swallows nothing
         try:
             written = os.write(self._file, line)
             if written != len(line):
-                os.ftruncate(self._file, self._size)  # half a line would swallow the next one at replay
+                self._torn = True
+                os.ftruncate(self._file, self._size)
+                self._torn = False
                 raise OSError("the disk took only a part of the line; is it full?")
         except OSError as error:
             self.failure = str(error)
             raise JournalFailed(f"the journal in {self._folder} cannot be written: {error}") from error
         self.failure = ""
+        self._torn = False
         self._size += written
 
     def _rotate(self) -> None:
         """Calls still open are noted again in the new file, so the old one can go once its rows are stored."""
+        carried = b"".join(self._open.values())
+        file = -1
         try:
             file, size = self._new_segment(self._segment + 1)
-            carried = b"".join(self._open.values())
             if os.write(file, carried) != len(carried):
                 raise OSError("the disk took only a part of the open calls")
         except OSError as error:
             _log.error("journal: no new segment, the old one is used on: %s", error)
-            self._path(self._segment + 1).unlink(missing_ok=True)
+            if file >= 0:
+                os.close(file)
+                _remove(self._path(self._segment + 1))
             return
         os.close(self._file)
         old = self._path(self._segment)
         self._segment, self._file, self._size = self._segment + 1, file, size + len(carried)
+        self._enqueue(old)
+
+    def _enqueue(self, item: Row | Path) -> None:
         with self._wake:
-            self._queue.append(old)
+            self._queue.append(item)
+            self._queued += 1
             self._wake.notify_all()
 
     def flushed(self, timeout_s: float = 5.0) -> bool:
@@ -118,7 +131,8 @@ class Journal:
         For reads that must see their own writes, in a thread other than the event loop's.
         """
         with self._wake:
-            return self._wake.wait_for(lambda: not self._queue, timeout_s)
+            target = self._queued
+            return self._wake.wait_for(lambda: self._done >= target, timeout_s)
 
     @property
     def backlog(self) -> int:
@@ -141,10 +155,11 @@ class Journal:
                 continue
             for item in batch:
                 if isinstance(item, Path):
-                    item.unlink(missing_ok=True)
+                    _remove(item)
             with self._wake:
                 for _ in batch:
                     self._queue.popleft()
+                self._done += len(batch)
                 self._wake.notify_all()
 
     def _stored(self, rows: list[Row]) -> bool:
@@ -191,18 +206,39 @@ def recover(folder: Path, save: Callable[[Sequence[Row]], None]) -> tuple[int, i
 
 
 def _entries(path: Path) -> list[dict[str, Row]]:
-    *lines, torn = path.read_bytes().split(b"\n")
+    """The file's lines. One that cannot be read is reported, and a copy of the file is kept: a start must not fail."""
+    content = path.read_bytes()
+    *lines, torn = content.split(b"\n")
     if torn:
         _log.warning("journal: %s ends in a half-written line, which was never confirmed to anyone", path)
     entries: list[dict[str, Row]] = []
-    for number, line in enumerate(lines, 1):
+    damaged = 0
+    for line in lines:
         try:
-            entries.append(msgspec.json.decode(line, type=dict[str, Row]))
-        except msgspec.DecodeError as error:
-            aside = path.with_suffix(".damaged")
-            aside.write_bytes(path.read_bytes())
-            _log.error("journal: %s line %d is damaged (%s); a copy is kept in %s", path, number, error, aside)
+            entries.append(_entry(line))
+        except ValueError:  # msgspec's and Unicode's errors are ValueErrors too
+            damaged += 1
+    if damaged:
+        aside = path.with_name(f"{path.stem}-{time.time_ns()}.damaged")
+        aside.write_bytes(content)
+        _log.error("journal: %d lines of %s are damaged; a copy is kept in %s", damaged, path, aside)
     return entries
+
+
+def _entry(line: bytes) -> dict[str, Row]:
+    entry = msgspec.json.decode(line, type=dict[str, Row])
+    ((kind, row),) = entry.items()
+    if kind not in ("begin", "end") or not isinstance(row.get("id"), str):
+        raise ValueError("neither begin nor end of a call")
+    return entry
+
+
+def _remove(path: Path) -> None:
+    """A file that stays is replayed at the next start, which changes nothing."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("journal: %s cannot be removed: %s", path, error)
 
 
 def _number(path: Path) -> int:

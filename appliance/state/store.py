@@ -97,8 +97,16 @@ class UsageRow(_Table):
 
 
 _USAGE_FIELDS = tuple(name for name in UsageRow._meta.sorted_field_names if name != "seq")
+_EMPTY_USAGE: dict[str, Any] = {
+    name: None if field.null else "" if isinstance(field, peewee.CharField | peewee.TextField) else 0
+    for name, field in UsageRow._meta.fields.items()
+}
+"""What a column holds that an older journal does not know."""
+
+# Only a row that is there already is passed over; OR IGNORE would also swallow one that breaks a rule of the table.
 _INSERT_USAGE = (
-    f"INSERT OR IGNORE INTO usage ({', '.join(_USAGE_FIELDS)}) VALUES ({', '.join('?' * len(_USAGE_FIELDS))})"
+    f"INSERT INTO usage ({', '.join(_USAGE_FIELDS)}) VALUES ({', '.join('?' * len(_USAGE_FIELDS))}) "
+    "ON CONFLICT(id) DO NOTHING"
 )
 
 GROUPS: dict[str, Any] = {
@@ -195,7 +203,7 @@ class Store:
 
     def add_usage(self, rows: Sequence[dict[str, Any]]) -> None:
         """Insert finished calls; a row that is already there (by id) is left alone, so a replay books nothing twice."""
-        values = [tuple(row[name] for name in _USAGE_FIELDS) for row in rows]
+        values = [tuple(row.get(name, _EMPTY_USAGE[name]) for name in _USAGE_FIELDS) for row in rows]
         connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
         connection.executemany(_INSERT_USAGE, values)
 

@@ -278,3 +278,39 @@ def make_attempt(target: Target, number: int = 1, **changes: Any) -> Attempt:
 
 def failure(kind: str, code: str = "BACKEND_ERROR", **changes: Any) -> Failure:
     return Failure(cast(Any, kind), code, f"told to fail: {kind}", **changes)
+
+
+def usage_row(row_id: str = "usage_1", **changes: Any) -> dict[str, Any]:
+    """A finished call as pipeline.record notes it."""
+    row: dict[str, Any] = {
+        "id": row_id,
+        "request_id": f"req_{row_id}",
+        "created_ms": 1_700_000_000_000,
+        "partner_id": "reseller",
+        "tenant_id": "acme",
+        "user_id": "acme:alice",
+        "key_id": "apikey_1",
+        "model": "m",
+        "backend_id": "one:a",
+        "provider": "one",
+        "surface": "native",
+        "operation": "chat",
+        "stream": False,
+        "status": "completed",
+        "estimated": False,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cached_input_tokens": 4,
+        "cache_write_tokens": 0,
+        "reasoning_tokens": 2,
+        "cost_nano": 1500,
+        "backend_cost_nano": 700,
+        "latency_ms": 42,
+        "ttft_ms": None,
+        "finish_reason": "stop",
+        "error_code": "",
+        "attempts": "[]",
+        "price": "{}",
+        "metadata": None,
+    }
+    return row | changes
