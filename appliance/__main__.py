@@ -102,16 +102,26 @@ commands.mount(app)
 
 
 def main() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter still shows the rest
+    _mend_streams()
     status = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has left: `scaigrid usage | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more
+        if not isinstance(error, BrokenPipeError):  # the reader has left, as in `scaigrid usage | head`: no error
+            sys.stderr.write(f"scaigrid: standard output: {error.strerror}\n")
+        status = status or 1
     sys.exit(status)
+
+
+def _mend_streams() -> None:
+    """A stream that was closed (`<&-`) becomes /dev/null; letters that a terminal cannot show become `?`."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for the life of the process
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _run(arguments: list[str]) -> int:
@@ -125,6 +135,8 @@ def _run(arguments: list[str]) -> int:
         return 130
     except typer.Abort:
         return 1
+    except OSError as error:
+        line, status = f"{error.filename or 'input or output'}: {error.strerror or error}", 1
     except Exception as fault:  # the last net: a person at a prompt gets a line, not a traceback
         if os.environ.get("SCAIGRID_TRACEBACK"):
             raise

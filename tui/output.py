@@ -38,10 +38,13 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], dimmed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for position, column in enumerate(columns):
         widest = max((len(row[position]) for row in rows), default=0)
-        table.add_column(column.title, justify=column.justify, no_wrap=True, min_width=widest if column.keep else None)
+        # Rich takes room from columns that may wrap; their cells do not wrap all the same, they end in an ellipsis.
+        table.add_column(
+            column.title, justify=column.justify, no_wrap=column.keep, min_width=widest if column.keep else None
+        )
     for position, row in enumerate(rows):
         style = "dim" if position < len(dimmed) and dimmed[position] else ""
-        table.add_row(*(Text(visible(cell), overflow="ellipsis") for cell in row), style=style)
+        table.add_row(*(Text(visible(cell), overflow="ellipsis", no_wrap=True) for cell in row), style=style)
     Console(highlight=False).print(table)
 
 

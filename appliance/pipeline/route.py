@@ -23,26 +23,25 @@ def route(exchange: Exchange, state: State) -> Iterator[Attempt]:
     """Yields attempts until one succeeds (the caller stops), the budget is spent, or nobody is left to ask."""
     assert exchange.model
     policy = exchange.model.policy
-    candidates = _spared_last(order(policy, state.rng), exchange, state)
+    candidates = _longest_wait_last(order(policy, state.rng), exchange, state)
     again: list[Target] = []
-    delay_s = 0.0
+    backoff_s = 0.0
     rounds = 0
     number = 1
     while number <= 1 + policy.retries:
         if not candidates:
-            if not again:
-                return
             # Everybody was asked once. Those that may recover are asked again, after a pause.
-            candidates, again = again, []
+            candidates, again = _longest_wait_last(again, exchange, state), []
             rounds += 1
-            delay_s = _pause(candidates[0], exchange, state, rounds)
-            if delay_s < 0:
-                return
-        if number > 1 and exchange.clock() >= exchange.deadline_at:
+            backoff_s = BACKOFF_S * BACKOFF_FACTOR ** (rounds - 1) * (0.5 + state.rng.random())
+        if not candidates or (number > 1 and exchange.clock() >= exchange.deadline_at):
             return
         target = candidates.pop(0)
+        delay_s = _pause(target, backoff_s, exchange, state) if rounds else 0.0
+        if delay_s is None:
+            continue
+        backoff_s = 0.0
         attempt = Attempt(number, target, delay_s)
-        delay_s = 0.0
         yield attempt
         failure = attempt.failure
         assert failure, "an attempt that did not fail must not ask for the next"
@@ -59,18 +58,17 @@ def _may_retry(failure: Failure, retry_on: frozenset[str]) -> bool:
     return failure.kind in ("operator", "quota") or failure.kind in retry_on
 
 
-def _spared_last(targets: list[Target], exchange: Exchange, state: State) -> list[Target]:
+def _longest_wait_last(targets: list[Target], exchange: Exchange, state: State) -> list[Target]:
     """Targets that answered Retry-After are asked only when nobody else is left."""
     now = exchange.clock()
-    return sorted(targets, key=lambda target: state.health.wait_s(target.backend, now) > 0)
+    return sorted(targets, key=lambda target: state.health.wait_s(target.backend, now))
 
 
-def _pause(target: Target, exchange: Exchange, state: State, rounds: int) -> float:
-    """Seconds to wait before asking the target again, or -1 when that is too long for this caller."""
-    backoff = BACKOFF_S * BACKOFF_FACTOR ** (rounds - 1) * (0.5 + state.rng.random())
+def _pause(target: Target, backoff_s: float, exchange: Exchange, state: State) -> float | None:
+    """Seconds to wait before asking the target again, or None when that is too long for this caller."""
     now = exchange.clock()
-    wait = max(backoff, state.health.wait_s(target.backend, now))
-    return wait if wait <= MAX_WAIT_S and now + wait < exchange.deadline_at else -1.0
+    wait = max(backoff_s, state.health.wait_s(target.backend, now))
+    return wait if wait <= MAX_WAIT_S and now + wait < exchange.deadline_at else None
 
 
 def exhausted(exchange: Exchange) -> GatewayError:

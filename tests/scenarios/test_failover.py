@@ -1,4 +1,4 @@
-"""Everything an upstream can do wrong before its first content: what the caller sees, who is asked next, what is booked.
+"""Everything an upstream can do wrong before its first content: what the caller sees, who is asked next, the row.
 
 Each case has backend models of its own, so that what one case teaches the appliance (spare this backend) cannot reach
 another. Provider `a` misbehaves as the model's name says; provider `b` always answers.

@@ -116,6 +116,18 @@ def http_date(seconds_ahead: float) -> str:
     return email.utils.formatdate(time.time() + seconds_ahead, usegmt=True)
 
 
+def left_open_after(*pieces: bytes) -> Play:
+    """A whole stream, but the connection stays open."""
+
+    async def play(call: Call) -> None:
+        await call.start_stream()
+        for piece in pieces:
+            await call.chunk(piece)
+        await call.until_hung_up()
+
+    return play
+
+
 # -- bodies --------------------------------------------------------------------------------------------------------
 
 QUOTA = {

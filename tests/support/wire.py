@@ -47,6 +47,14 @@ class Wire:
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
+    def try_to_send(self, data: bytes) -> bool:
+        """False when the other side would not take it all."""
+        try:
+            self._socket.sendall(data)
+        except ConnectionError:
+            return False
+        return True
+
     def wait_for(self, marker: bytes) -> bytes:
         """Everything received once the marker is among it. Raises AssertionError when the other side closes first."""
         while marker not in self.received:

@@ -1,0 +1,256 @@
+"""What the YAML means: names become objects, defaults are filled in, ids are stable."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from appliance.grid.compile import ADMIN_USER_ID, allowed, compile_grid, people
+from appliance.grid.grid import Policy
+from appliance.grid.prices import Price
+from support.build import grid_of_targets, load_yaml, make_grid
+
+KEY = "sgk_0123456789abcdefghijklmnop"
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def priorities(policy: Policy) -> list[tuple[str, int, int]]:
+    return [(target.backend, target.priority, target.weight) for target in policy.targets]
+
+
+# -- routing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("targets", "strategy", "expected"),
+    [
+        (["a:x", "b:x"], "priority", [("a:x", 1, 1), ("b:x", 2, 1)]),
+        (["a:x", "b:x"], "weighted", [("a:x", 1, 1), ("b:x", 1, 1)]),
+        (
+            ['{backend: "a:x", priority: 5}', "b:x", '{backend: "c:x", priority: 0}'],
+            "priority",
+            [("c:x", 0, 1), ("b:x", 1, 1), ("a:x", 5, 1)],
+        ),
+        (['{backend: "a:x", weight: 3}', "b:x"], "priority", [("a:x", 1, 3), ("b:x", 1, 1)]),
+        (['{backend: "a:x", weight: 0}', "b:x"], "weighted", [("a:x", 1, 0), ("b:x", 1, 1)]),
+        (
+            ['{backend: "a:x", priority: 2}', '{backend: "b:x", priority: 1, weight: 7}'],
+            "weighted",
+            [("b:x", 1, 7), ("a:x", 2, 1)],
+        ),
+    ],
+)
+def test_priorities_and_weights(targets: list[str], strategy: str, expected: list[tuple[str, int, int]]) -> None:
+    policy = grid_of_targets(*targets, policy=f"strategy: {strategy}").models["m"].policy
+    assert priorities(policy) == expected
+    assert [{target.priority for target in tier} for tier in policy.tiers] == [
+        {level} for level in sorted({priority for _, priority, _ in expected})
+    ]
+
+
+def test_a_target_without_a_cost_costs_what_the_model_is_priced_at() -> None:
+    first, second = make_grid().models["m"].policy.targets
+    assert first.cost == Price(500_000_000, 600_000_000, 500_000_000, 500_000_000)
+    assert second.cost == make_grid().models["m"].price
+    assert second.cost == Price(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000)
+
+
+def test_cached_input_and_cache_write_default_to_the_input_price() -> None:
+    assert make_grid().models["claude"].price == Price(3_000_000_000, 15_000_000_000, 3_000_000_000, 3_000_000_000)
+
+
+def test_a_free_target_costs_nothing() -> None:
+    grid = grid_of_targets('{backend: "a:x", cost: free}')
+    assert grid.models["m"].policy.targets[0].cost == Price()
+
+
+def test_an_upstream_model_may_hold_colons() -> None:
+    (target,) = grid_of_targets("a:hf:org/model:7b").models["m"].policy.targets
+    assert (target.endpoint.name, target.upstream_model, target.backend) == ("a", "hf:org/model:7b", "a:hf:org/model:7b")
+
+
+def test_a_shared_policy_takes_each_model_s_own_price_as_cost() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+routing_policies: {both: {targets: [{backend: "p:x"}], retries: 7, deadline: 90s, retry_on: [connect]}}
+models:
+  cheap: {price: {input: "1", output: "2"}, route: both}
+  dear: {price: {input: "10", output: "20"}, route: both}
+"""
+    )
+    cheap, dear = grid.models["cheap"].policy, grid.models["dear"].policy
+    assert (cheap.targets[0].cost.input, dear.targets[0].cost.input) == (1_000_000_000, 10_000_000_000)
+    assert (cheap.name, cheap.retries, cheap.deadline_s, cheap.retry_on) == ("both", 7, 90.0, frozenset({"connect"}))
+    assert cheap.targets[0].endpoint is dear.targets[0].endpoint
+
+
+# -- models and endpoints ---------------------------------------------------------------------------------------------
+
+
+def test_a_model_has_what_the_operator_wrote_and_defaults_for_the_rest() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models:
+  full:
+    display_name: Full
+    description: Everything
+    context_window: 1000
+    max_output_tokens: 100
+    price: free
+    default_params: {temperature: 0.5, stop: END}
+    system_prompt: Be brief.
+    status: deprecated
+    route: [{backend: "p:x"}]
+  bare: {price: free, route: [{backend: "p:x"}]}
+"""
+    )
+    full, bare = grid.models["full"], grid.models["bare"]
+    assert (full.display_name, full.description, full.context_window, full.max_output_tokens, full.status) == (
+        "Full",
+        "Everything",
+        1000,
+        100,
+        "deprecated",
+    )
+    assert dict(full.default_params) == {"temperature": 0.5, "stop": ["END"]}
+    assert full.system_prompt == "Be brief."
+    assert (bare.display_name, bare.description, bare.context_window, bare.max_output_tokens, bare.system_prompt) == (
+        "bare",
+        "",
+        None,
+        None,
+        None,
+    )
+    assert (bare.status, bare.modality, bare.policy.name) == ("active", "chat", "bare")
+
+
+def test_the_grid_says_where_it_comes_from() -> None:
+    loaded = load_yaml("server: {body_limit: 3MB}\nproviders: {p: {type: demo}}\n")
+    grid = compile_grid(loaded, generation=17)
+    assert (grid.generation, grid.hash, grid.body_limit) == (17, loaded.hash, 3_000_000)
+    assert set(grid.endpoints) == {"p"}
+
+
+def test_an_unconfigured_provider_says_why() -> None:
+    loaded = load_yaml('providers: {p: {type: openai, api_key: "${env:NO_SUCH}"}}\n')
+    assert compile_grid(loaded, 1).endpoints["p"].unconfigured == "environment variable NO_SUCH is not set"
+
+
+# -- tenants ----------------------------------------------------------------------------------------------------------
+
+TENANTS = """
+providers: {p: {type: demo}}
+models:
+  gpt-4: {price: free, route: [{backend: "p:x"}]}
+  gpt-5: {price: free, route: [{backend: "p:x"}]}
+  claude: {price: free, route: [{backend: "p:x"}], status: disabled}
+partners:
+  one:
+    tenants:
+      all: {display_name: Everything}
+      some: {models: ["gpt-*"], status: suspended}
+      none: {models: []}
+      named: {models: ["claude", "nothing-like-it"]}
+      letters: {models: ["gpt-[45]", "GPT-4", "?laude"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tenant", "models"),
+    [
+        ("default", {"gpt-4", "gpt-5", "claude"}),
+        ("all", {"gpt-4", "gpt-5", "claude"}),
+        ("some", {"gpt-4", "gpt-5"}),
+        ("none", set()),
+        ("named", {"claude"}),
+        ("letters", {"gpt-4", "gpt-5", "claude"}),
+    ],
+)
+def test_globs_say_which_models_a_tenant_may_use(tenant: str, models: set[str]) -> None:
+    assert make_grid(TENANTS).tenants[tenant].models == models
+
+
+def test_globs_mind_capitals() -> None:
+    assert allowed(["gpt-4", "GPT-4"], ["GPT*"]) == ["GPT-4"]
+
+
+def test_a_tenant_has_its_partner_name_and_status() -> None:
+    tenants = make_grid(TENANTS).tenants
+    assert (tenants["some"].partner_id, tenants["some"].suspended, tenants["some"].display_name) == ("one", True, "some")
+    assert (tenants["all"].suspended, tenants["all"].display_name) == (False, "Everything")
+
+
+def test_the_default_tenant_exists_unwritten_and_may_use_everything() -> None:
+    tenant = make_grid("providers: {p: {type: demo}}\n").tenants["default"]
+    assert (tenant.id, tenant.partner_id, tenant.suspended) == ("default", "default", False)
+
+
+def test_the_default_tenant_may_be_written_down_and_then_holds_what_is_written() -> None:
+    grid = make_grid(
+        'providers: {p: {type: demo}}\nmodels: {a: {price: free, route: [{backend: "p:x"}]}}\n'
+        "partners: {default: {tenants: {default: {models: [], display_name: Ours}}}}\n"
+    )
+    tenant = grid.tenants["default"]
+    assert (tenant.models, tenant.display_name, tenant.partner_id) == (frozenset(), "Ours", "default")
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_admin_always_exists() -> None:
+    users, keys = people(load_yaml("providers: {p: {type: demo}}\n"))
+    assert [(user.id, user.roles, user.tenant_id, user.partner_id) for user in users] == [
+        (ADMIN_USER_ID, ("super_admin",), "default", "default")
+    ]
+    assert keys == []
+
+
+def test_users_and_keys_have_ids_that_do_not_change_and_know_where_they_are_declared() -> None:
+    text = f"""
+partners:
+  reseller:
+    tenants:
+      acme:
+        users:
+          alice:
+            email: alice@acme.example
+            roles: [tenant_admin, partner_viewer]
+            api_keys:
+              - {{name: laptop, key: {KEY}, expires_at: 2030-01-01}}
+              - {{name: build, sha256: {"AB" * 32}}}
+          bob: {{display_name: Bob B., status: suspended}}
+"""
+    users, keys = people(load_yaml(text))
+    again_users, again_keys = people(load_yaml("# moved down a line\n" + text))
+    alice, bob = users[1:]
+    assert (alice.id, alice.name, alice.tenant_id, alice.partner_id) == ("acme:alice", "alice", "acme", "reseller")
+    assert (alice.roles, alice.email, alice.display_name) == (
+        ("tenant_admin", "partner_viewer"),
+        "alice@acme.example",
+        "alice",
+    )
+    assert (bob.status, bob.display_name, bob.roles) == ("suspended", "Bob B.", ("tenant_user",))
+    assert Path(alice.declared.rpartition(":")[0]).name == "scaigrid.yaml"
+    assert alice.declared.endswith(":7")
+    assert [user.id for user in users] == [user.id for user in again_users]
+    assert [key.id for key in keys] == [key.id for key in again_keys]
+    laptop, build = keys
+    assert (laptop.digest, laptop.user_id, laptop.name, laptop.prefix) == (DIGEST, "acme:alice", "laptop", KEY[:8])
+    assert laptop.expires_unix == 1_893_456_000
+    assert (build.digest, build.expires_unix, build.prefix) == ("ab" * 32, None, "sgk_")
+    assert laptop.id == f"apikey_{DIGEST[:16]}"
+    assert KEY not in repr(keys)
+    assert KEY not in repr(users)
+
+
+def test_compiling_twice_gives_the_same_meaning() -> None:
+    loaded = load_yaml(TENANTS)
+    one, two = compile_grid(loaded, 1), compile_grid(loaded, 1)
+    assert {name: priorities(model.policy) for name, model in one.models.items()} == {
+        name: priorities(model.policy) for name, model in two.models.items()
+    }
+    assert one.hash == two.hash
