@@ -86,8 +86,11 @@ class GatewayError(Exception):
         return CODES[self.code].status
 
     def headers(self) -> dict[str, str]:
-        """Retry-After in whole seconds, rounded up, where the wait is known."""
-        return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        """Retry-After in whole seconds, rounded up, where the wait is known; the challenge that a 401 owes."""
+        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        return headers
 
     def body(self) -> dict[str, Any]:
         """The native `error` object: code, message and what else is known."""
@@ -97,6 +100,14 @@ class GatewayError(Exception):
         if self.details:
             error["details"] = self.details
         return error
+
+
+NAME_SHOWN = 100
+
+
+def clipped(name: str) -> str:
+    """A caller's own word, as a message may repeat it."""
+    return name if len(name) <= NAME_SHOWN else name[: NAME_SHOWN - 1] + "…"
 
 
 def invalid(field: str, message: str) -> GatewayError:

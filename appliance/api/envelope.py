@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from sanic import HTTPResponse
 
-from appliance.errors import GatewayError, invalid
+from appliance.errors import GatewayError, clipped, invalid
 from appliance.formats import FORMATS
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
+YEAR_10000 = 253_402_300_800
 
 
 class Page:
@@ -50,10 +51,7 @@ def success(result: Any) -> HTTPResponse:
 def failure(error: GatewayError, surface: str, request_id: str) -> HTTPResponse:
     """The error in the surface's own dialect."""
     status, body = FORMATS[surface].encode_error(error, request_id)
-    headers = error.headers()
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return json(body, status, headers)
+    return json(body, status, error.headers())
 
 
 def json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> HTTPResponse:
@@ -92,6 +90,9 @@ def unix_of(field: str, text: str) -> float:
     """An ISO 8601 date or time → Unix seconds. Without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise invalid(field, f"{text!r} is no ISO 8601 time such as 2026-11-22T00:00:00Z") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        unix = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise invalid(field, f"{clipped(text)!r} is no ISO 8601 time such as 2026-11-22T00:00:00Z") from None
+    if not 0 <= unix < YEAR_10000:
+        raise invalid(field, "must lie between 1970 and 9999")
+    return unix

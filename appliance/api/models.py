@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from appliance.api.accept import Call
 from appliance.api.envelope import Page, limit_of
-from appliance.errors import GatewayError, invalid
+from appliance.errors import GatewayError, clipped, invalid
 from appliance.grid.grid import FrontendModel
 from appliance.grid.prices import usd_price
 
@@ -43,7 +43,7 @@ def find(call: Call) -> FrontendModel:
     for model in visible(call):
         if model.name == slug:
             return model
-    raise GatewayError("MODEL_NOT_FOUND", f"the model {slug!r} does not exist", param="model")
+    raise GatewayError("MODEL_NOT_FOUND", f"the model {clipped(slug)!r} does not exist", param="model")
 
 
 def _item(model: FrontendModel) -> dict[str, Any]:

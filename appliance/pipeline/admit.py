@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.errors import GatewayError, invalid
+from appliance.errors import GatewayError, clipped, invalid
 from appliance.exchange import Exchange
 from appliance.formats import native
 from appliance.formats.base import ReplyHead
@@ -44,7 +44,7 @@ def admit(exchange: Exchange, state: State) -> None:
 
 
 def _read_native(exchange: Exchange) -> None:
-    request = native.decode_request(msgspec.json.decode(exchange.body))
+    request = native.decode_request(peek.decoded(exchange.body))
     exchange.metadata, request.metadata = _kept(request.metadata), None  # the caller's own notes; they stay with us
     exchange.request = request
     exchange.model_name = request.model
@@ -73,7 +73,7 @@ def _find_model(exchange: Exchange) -> None:
     model = exchange.grid.models.get(name)
     if model is None or model.status == "disabled":
         why = "does not exist" if model is None else "is disabled"
-        message = f"the model {name!r} {why}; GET /v1/models lists those you may use"
+        message = f"the model {clipped(name)!r} {why}; GET /v1/models lists those you may use"
         raise GatewayError("MODEL_NOT_FOUND", message, param="model")
     tenant = exchange.grid.tenants.get(exchange.principal.tenant_id)
     if tenant is None or name not in tenant.models:

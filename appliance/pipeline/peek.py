@@ -82,6 +82,14 @@ def members(body: bytes) -> dict[str, Raw]:
         raise GatewayError("VALIDATION_ERROR", f"the body is not valid JSON: {error}") from None
 
 
+def decoded(body: bytes) -> Any:
+    """The whole body as Python values. `body` has passed `members`."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise GatewayError("VALIDATION_ERROR", f"the body holds a value that cannot be read: {error}") from None
+
+
 def chat_shape(body: bytes) -> ChatShape:
     """The checked shape of an OpenAI chat request. `body` has passed `members`."""
     try:

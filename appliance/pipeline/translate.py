@@ -15,6 +15,7 @@ from appliance.exchange import Attempt, Exchange, Failure
 from appliance.formats import FORMATS, passthrough
 from appliance.formats.chat import ChatRequest, Message, ReasoningOptions, TextPart
 from appliance.grid.grid import FrontendModel
+from appliance.pipeline import peek
 
 
 def translate(exchange: Exchange, attempt: Attempt) -> bool:
@@ -46,7 +47,7 @@ def translate(exchange: Exchange, attempt: Attempt) -> bool:
 def _canonical(exchange: Exchange) -> ChatRequest:
     if exchange.request is None:
         client = FORMATS[exchange.surface]
-        exchange.request = client.decode_request(msgspec.json.decode(exchange.body))
+        exchange.request = client.decode_request(peek.decoded(exchange.body))
     return exchange.request
 
 

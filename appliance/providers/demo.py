@@ -47,7 +47,10 @@ class Demo(Provider):
         self._calls: Counter[str] = Counter()
 
     async def open(self, endpoint: Endpoint, body: bytes) -> Upstream:
-        raw = msgspec.json.decode(body)
+        try:
+            raw = msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            return _Answer(400, _error(f"the body cannot be read: {error}", "invalid_value"))
         model = str(raw.get("model", ""))
         try:
             script = parse_script(model)

@@ -36,9 +36,14 @@ class Directory:
         self._suspended_tenants = frozenset(suspended_tenants)
         old, self._principals = self._principals, {}
         for key in self.keys.values():
-            self._enter(key, old.pop(key.digest, None))
+            known = old.get(key.digest)
+            if known and _same_identity(known, key, self.users[key.user_id]):
+                del old[key.digest]
+                self._enter(key, known)
+            else:
+                self._enter(key)
         for principal in old.values():
-            principal.inactive = ("AUTH_TOKEN_INVALID", "the key was removed")
+            principal.inactive = ("AUTH_TOKEN_INVALID", "the key was removed or given to another user")
 
     def _enter(self, key: Key, known: Principal | None = None) -> None:
         user = self.users[key.user_id]
@@ -90,3 +95,13 @@ class Directory:
         key = self.keys[key_id]
         key.revoked_unix = self._now_unix()
         self._principals[key.digest].inactive = ("AUTH_TOKEN_INVALID", "the key was revoked")
+
+
+def _same_identity(principal: Principal, key: Key, user: User) -> bool:
+    """Whose calls they are. A Principal whose identity changed must not book under the new name half-way."""
+    return (principal.key_id, principal.user_id, principal.tenant_id, principal.partner_id) == (
+        key.id,
+        user.id,
+        user.tenant_id,
+        user.partner_id,
+    )

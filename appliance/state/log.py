@@ -5,6 +5,7 @@ Lines go through a bounded queue to a thread, so a reader that stalls costs log 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sys
@@ -15,6 +16,7 @@ from typing import IO, Any
 import msgspec
 
 QUEUE_LINES = 20_000
+CLOSE_S = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,17 +38,18 @@ class Log:
 
     def _write_loop(self) -> None:
         while (fields := self._lines.get()) is not None:
-            line = _as_text(fields) if self._as_text else _as_json(fields)
             try:
-                self._output.write(line)
+                self._output.write(_as_text(fields) if self._as_text else _as_json(fields))
                 if self._lines.empty():
                     self._output.flush()
-            except (OSError, ValueError):
+            except Exception:  # one line that cannot be written must not end all others
                 self.dropped += 1
 
     def close(self) -> None:
-        self._lines.put(None)
-        self._thread.join(timeout=2)
+        """Write what waits, for a moment at most: a reader that stalls must not hold up the end of the process."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=CLOSE_S)
+        self._thread.join(timeout=CLOSE_S)
 
 
 def _as_json(fields: dict[str, Any]) -> bytes:
@@ -73,6 +76,12 @@ class LogHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._log.write(self._fields(record))
+        except Exception:  # as Python's own handlers do: a log call never harms its caller
+            self.handleError(record)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "unix": record.created,
             "event": "log",
@@ -82,4 +91,4 @@ class LogHandler(logging.Handler):
         }
         if record.exc_info:
             fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._log.write(fields)
+        return fields

@@ -68,12 +68,18 @@ class Wire:
         return self.received
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of one answer with a Content-Length; (0, b"") when the connection was closed without any."""
+        """Status and body of one answer with a Content-Length; (0, b"") when the connection was closed without any.
+
+        A `100 Continue` before it is passed over, as clients do.
+        """
         while b"\r\n\r\n" not in self.received:
             if not self._receive():
                 assert not self.received, f"half an answer: {self.received!r}"
                 return 0, b""
         head, _, body = self.received.partition(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 100 "):
+            self.received = body
+            return self.answer()
         lines = head.decode().split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         size = int(fields["content-length"])
@@ -94,6 +100,10 @@ class Wire:
             except TimeoutError:
                 return False
         return False
+
+    def end_of_sending(self) -> None:
+        """Close our direction only."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def hang_up(self) -> float:
         """Close, and say when."""

@@ -14,10 +14,8 @@ def used(gateway: Gateway) -> Gateway:
     """The appliance after three calls of the admin and two of alice, one of which failed."""
     made = scaigrid("keys", "create", "--tenant", "acme", "--user", "alice", cwd=gateway.folder)
     alice = made.stdout.strip()
-    for _ in range(3):
-        scaigrid("chat", "alpha", "-m", "hi", cwd=gateway.folder)
-    scaigrid("chat", "think", "-m", "hi", "--key", alice, cwd=gateway.folder)
-    scaigrid("chat", "cut", "-m", "hi", "--key", alice, cwd=gateway.folder)
+    for model, key in (("alpha", ""), ("alpha", ""), ("alpha", ""), ("think", alice), ("cut", alice)):
+        gateway.post("/v1/inference/chat", {"model": model, "messages": [{"role": "user", "content": "hi"}]}, key=key)
     return gateway
 
 

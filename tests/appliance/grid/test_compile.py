@@ -235,7 +235,7 @@ partners:
     )
     assert (bob.status, bob.display_name, bob.roles) == ("suspended", "Bob B.", ("tenant_user",))
     assert Path(alice.declared.rpartition(":")[0]).name == "scaigrid.yaml"
-    assert alice.declared.endswith(":7")
+    assert alice.declared.endswith(":8")
     assert [user.id for user in users] == [user.id for user in again_users]
     assert [key.id for key in keys] == [key.id for key in again_keys]
     laptop, build = keys

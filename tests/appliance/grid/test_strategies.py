@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -49,7 +50,8 @@ def test_the_second_place_is_drawn_by_weight_among_the_rest() -> None:
 
 @given(weights=st.lists(st.integers(0, 5), min_size=1, max_size=6), seed=st.integers())
 def test_every_target_comes_exactly_once_and_weight_0_comes_last(weights: list[int], seed: int) -> None:
-    targets = weighted(*weights).targets
+    (target,) = policy_of("a:x").targets
+    targets = [replace(target, backend=f"a:{place}", weight=weight) for place, weight in enumerate(weights)]
     drawn = draw_by_weight(targets, Random(seed))
     assert Counter(target.backend for target in drawn) == Counter(target.backend for target in targets)
     zeros = [target for target in targets if not target.weight]

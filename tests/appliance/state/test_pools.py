@@ -1,0 +1,306 @@
+"""Upstream connections over a real loopback socket: how each way of breaking is told, and what is never carried over."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from appliance.exchange import ConnectFailed, Upstream, UpstreamCut
+from appliance.state.pools import HEADER_LIMIT_BYTES, Pools
+from support.appliance import free_port
+from support.upstream import Call
+from support.upstream import Upstream as Server
+
+HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer secret", "User-Agent": "scaigrid"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+async def pools() -> AsyncIterator[Pools]:
+    made = Pools()
+    yield made
+    await made.close()
+
+
+async def post(pools: Pools, url: str, body: bytes = b"{}", name: str = "p", limit: int = 4) -> Upstream:
+    async with asyncio.timeout(5):
+        return await pools.open(name, url, HEADERS, body, limit, 2.0)
+
+
+async def read(upstream: Upstream) -> bytes:
+    pieces = []
+    try:
+        async with asyncio.timeout(5):
+            while piece := await upstream.chunk():
+                pieces.append(piece)
+    finally:
+        upstream.close()
+    return b"".join(pieces)
+
+
+def port_of(call: Call) -> int:
+    """The port our side called from: the same one means the same connection."""
+    return int(call._writer.get_extra_info("peername")[1])
+
+
+# -- in order ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_a_status_headers_and_a_body(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(418, b"short and stout", {"X-Thing": "a", "Retry-After": "7"}))
+    upstream = await post(pools, server.url + "/v1/chat?x=1", b'{"a":1}')
+    assert upstream.status == 418
+    assert upstream.headers.get("x-thing") == "a"
+    assert upstream.headers.get("retry-after") == "7"
+    assert await read(upstream) == b"short and stout"
+    call = server.calls[-1]
+    assert (call.path, call.body) == ("/v1/chat?x=1", b'{"a":1}')
+
+
+async def test_exactly_our_headers_go_out(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    await read(await post(pools, server.url))
+    sent = dict(server.calls[-1].headers)
+    assert sent.pop("host").startswith("127.0.0.1:")
+    assert sent.pop("content-length") == "2"
+    sent.pop("accept-encoding", None)
+    assert sent == {name.lower(): value for name, value in HEADERS.items()}
+
+
+async def test_pieces_are_handed_on_as_they_arrive(server: Server, pools: Pools) -> None:
+    async def script(call: Call) -> None:
+        await call.start_stream()
+        await call.chunk(b"one")
+        await asyncio.sleep(0.05)
+        await call.chunk(b"two")
+        await call.end_stream()
+
+    server.answer(script)
+    upstream = await post(pools, server.url)
+    assert await upstream.chunk() == b"one"
+    assert await upstream.chunk() == b"two"
+    assert await upstream.chunk() == b""
+    assert await upstream.chunk() == b""
+    upstream.close()
+    upstream.close()
+
+
+async def test_a_compressed_answer_is_unpacked(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, gzip.compress(b"x" * 1000), {"Content-Encoding": "gzip"}))
+    assert await read(await post(pools, server.url)) == b"x" * 1000
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_is_used_again_after_a_whole_answer(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    for _ in range(3):
+        await read(await post(pools, server.url))
+    assert len({port_of(call) for call in server.calls[-3:]}) == 1
+
+
+async def test_a_connection_is_used_again_after_an_error_answer(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(500, b"{}"))
+    for _ in range(2):
+        await read(await post(pools, server.url))
+    assert len({port_of(call) for call in server.calls[-2:]}) == 1
+
+
+async def test_a_connection_whose_answer_was_given_up_is_closed(server: Server, pools: Pools) -> None:
+    async def script(call: Call) -> None:
+        await call.start_stream()
+        await call.chunk(b"one")
+        await call.until_hung_up(5)
+
+    server.answer(script)
+    upstream = await post(pools, server.url)
+    await upstream.chunk()
+    upstream.close()
+    call = server.calls[-1]
+    async with asyncio.timeout(2):
+        while not call.hung_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    server.answer(lambda call: call.reply(200, b"{}"))
+    await read(await post(pools, server.url))
+    assert port_of(server.calls[-1]) != port_of(call)
+
+
+async def test_a_cancelled_call_hangs_up(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.until_hung_up(5))
+    seen = len(server.calls)
+    task = asyncio.ensure_future(post(pools, server.url))
+    async with asyncio.timeout(2):
+        while len(server.calls) == seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        task.cancel()
+        while not server.calls[-1].hung_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_no_more_connections_than_allowed_are_opened(server: Server, pools: Pools) -> None:
+    async def script(call: Call) -> None:
+        await asyncio.sleep(0.02)
+        await call.reply(200, b"{}")
+
+    server.answer(script)
+
+    async def one() -> bytes:
+        return await read(await post(pools, server.url, limit=2))
+
+    await asyncio.gather(*(one() for _ in range(8)))
+    assert len({port_of(call) for call in server.calls[-8:]}) == 2
+
+
+async def test_providers_do_not_share_connections(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    for name in ("p", "q"):
+        await read(await post(pools, server.url, name=name))
+    assert len({port_of(call) for call in server.calls[-2:]}) == 2
+
+
+async def test_after_close_everything_can_be_opened_anew(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    await read(await post(pools, server.url))
+    await pools.close()
+    assert await read(await post(pools, server.url)) == b"{}"
+
+
+# -- nothing is carried over ------------------------------------------------------------------------------------------
+
+
+async def test_cookies_are_never_kept(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}", {"Set-Cookie": "session=alice; Path=/"}))
+    for _ in range(2):
+        await read(await post(pools, server.url))
+    assert "cookie" not in server.calls[-1].headers
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(server: Server, pools: Pools, status: int) -> None:
+    server.answer(lambda call: call.reply(status, b"", {"Location": server.url + "/elsewhere"}))
+    seen = len(server.calls)
+    upstream = await post(pools, server.url)
+    assert upstream.status == status
+    await read(upstream)
+    assert len(server.calls) == seen + 1
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    server: Server, pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server.answer(lambda call: call.reply(200, b"direct"))
+    assert await read(await post(pools, server.url)) == b"direct"
+
+
+# -- breaking ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection(pools: Pools) -> None:
+    with pytest.raises(ConnectFailed):
+        await post(pools, f"http://127.0.0.1:{free_port()}/")
+
+
+async def test_a_name_that_does_not_resolve(pools: Pools) -> None:
+    with pytest.raises(ConnectFailed):
+        await post(pools, "http://no-such-host.invalid/")
+
+
+async def test_tls_to_a_server_that_speaks_none(server: Server, pools: Pools) -> None:
+    with pytest.raises(ConnectFailed):
+        await post(pools, server.url.replace("http:", "https:"))
+
+
+async def _half_a_head(call: Call) -> None:
+    await call.raw(b"HTTP/1.1 200 OK\r\nContent-Ty")
+    await asyncio.sleep(0.02)
+    call.cut()
+
+
+@pytest.mark.parametrize("script", [Call.cut, Call.reset, _half_a_head], ids=["closed", "reset", "half a head"])
+async def test_a_connection_that_ends_before_an_answer(server: Server, pools: Pools, script: Any) -> None:
+    server.answer(script)
+    with pytest.raises(ConnectFailed, match="before an answer"):
+        await post(pools, server.url)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon in here\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: nine\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * (HEADER_LIMIT_BYTES + 100) + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=["ssh", "status", "header", "length", "too long", "tls"],
+)
+async def test_an_answer_that_is_no_http(server: Server, pools: Pools, garbage: bytes) -> None:
+    server.answer(lambda call: call.raw(garbage))
+    with pytest.raises(UpstreamCut, match="no valid HTTP answer") as caught:
+        await post(pools, server.url)
+    assert len(str(caught.value)) < 300
+
+
+async def _half_a_body(call: Call) -> None:
+    await call.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    await asyncio.sleep(0.02)
+    call.cut()
+
+
+async def _half_a_stream(call: Call) -> None:
+    await call.start_stream()
+    await call.chunk(b"half")
+    await asyncio.sleep(0.02)
+    call.cut()
+
+
+async def _reset_in_a_stream(call: Call) -> None:
+    await call.start_stream()
+    await call.chunk(b"half")
+    await asyncio.sleep(0.05)
+    call.reset()
+
+
+async def _bad_chunk(call: Call) -> None:
+    await call.start_stream()
+    await call.chunk(b"half")
+    await asyncio.sleep(0.02)
+    await call.raw(b"zzz\r\n")
+
+
+async def _bad_gzip(call: Call) -> None:
+    await call.reply(200, b"this is not gzip at all, whatever the header says", {"Content-Encoding": "gzip"})
+
+
+async def _half_a_gzip(call: Call) -> None:
+    packed = gzip.compress(bytes(range(256)) * 200)
+    await call.raw(f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode())
+    await call.raw(packed[:50])
+    await asyncio.sleep(0.02)
+    call.cut()
+
+
+@pytest.mark.parametrize(
+    "script", [_half_a_body, _half_a_stream, _reset_in_a_stream, _bad_chunk, _bad_gzip, _half_a_gzip]
+)
+async def test_a_body_that_breaks_off_is_told_and_never_taken_for_whole(
+    server: Server, pools: Pools, script: Any
+) -> None:
+    server.answer(script)
+    with pytest.raises(UpstreamCut):
+        await read(await post(pools, server.url))

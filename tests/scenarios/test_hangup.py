@@ -1,0 +1,218 @@
+"""The client leaves: the upstream sees it within a second, what was used is booked, and nothing stays in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support import faults
+from support.appliance import Gateway, running
+from support.calling import SURFACES
+from support.faults import Play, begins
+from support.upstream import Call, Upstream, chunk
+from support.wire import Wire, request_bytes
+
+SECOND = 1.0
+
+
+async def role_only(call: Call) -> None:
+    """The headers and a role are here, the first content is not."""
+    await call.start_stream()
+    await call.chunk(chunk({"role": "assistant", "content": ""}))
+    await call.until_hung_up()
+
+
+async def endless(call: Call) -> None:
+    await call.start_stream()
+    while not call.hung_up:
+        await call.chunk(chunk({"content": "word "}))
+        await asyncio.sleep(0.01)
+
+
+async def fails_then_waits(call: Call) -> None:
+    """The first attempt fails; the second one never answers."""
+    if call.number % 2 == 0:
+        await call.reply(500, {"error": {"message": "once more, please"}})
+    else:
+        await call.until_hung_up()
+
+
+STREAMS: dict[str, Play] = {
+    "waiting-for-headers": faults.never_answer,
+    "waiting-for-content": role_only,
+    "between-words": begins(faults.stalls),
+    "in-full-flow": endless,
+}
+WHOLE: dict[str, Play] = {
+    "waiting-for-headers": faults.never_answer,
+    "waiting-for-body": faults.half_the_body_then_stall,
+}
+PHASES = [(name, play, True) for name, play in STREAMS.items()] + [(name, play, False) for name, play in WHOLE.items()]
+IDS = [f"{name}-{'stream' if stream else 'whole'}" for name, _, stream in PHASES]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    yaml_text = f"""
+providers:
+  up: {{type: custom, base_url: "{upstream.url}/v1"}}
+  demo: {{type: demo}}
+models:
+  m: {{price: {{input: "1000", output: "2000"}}, route: [{{backend: "up:m"}}]}}
+  pool: {{price: free, route: [{{backend: "tight:m"}}]}}
+  demo-slow: {{price: free, route: [{{backend: "demo:d,first=20s"}}]}}
+  demo-stream: {{price: free, route: [{{backend: "demo:d,pace=20ms,tokens=1000"}}]}}
+""".replace("  demo: {", f'  tight: {{type: custom, base_url: "{upstream.url}/v1", max_connections: 1}}\n  demo: {{')
+    with running(yaml_text, tmp_path_factory.mktemp("hangup")) as gateway:
+        yield gateway
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = SECOND) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def ask(gateway: Gateway, wire: Wire, model: str, request_id: str, surface: str, stream: bool) -> None:
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "tell me a story"}]}
+    wire.send(request_bytes(SURFACES[surface], body, gateway.admin_key, {"X-Request-ID": request_id}))
+
+
+@pytest.mark.parametrize("leave", ["hang_up", "reset"])
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(("name", "play", "stream"), PHASES, ids=IDS)
+def test_the_client_leaves(
+    gateway: Gateway, upstream: Upstream, name: str, play: Play, stream: bool, surface: str, leave: str
+) -> None:
+    upstream.answer(play)
+    calls = len(upstream.calls)
+    request_id = f"hangup-{name}-{'stream' if stream else 'whole'}-{surface}-{leave}"
+    with Wire(gateway.url) as wire:
+        ask(gateway, wire, "m", request_id, surface, stream)
+        until("the upstream is called", lambda: len(upstream.calls) > calls)
+        if name in ("between-words", "in-full-flow"):
+            wire.wait_for(b"two" if name == "between-words" else b"word")
+        time.sleep(0.05)
+        assert gateway.in_flight() == 1
+        left_at = getattr(wire, leave)()
+    (call,) = upstream.calls[calls:]
+    until("the upstream sees the hang-up", lambda: call.hung_up)
+    assert call.hung_up_at - left_at < SECOND
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    row = gateway.usage_of(request_id)
+    assert (row["status"], row["estimated"]) == ("cancelled", True)
+    assert row["tokens_in"] > 0
+    assert (row["tokens_out"] > 0) == (name in ("between-words", "in-full-flow"))
+    assert row["cost"] != "0", "the upstream worked, so it is owed"
+    assert [attempt["status"] for attempt in row["attempts"]] == ["cancelled"]
+    assert row["latency_ms"] < 20_000
+
+
+def test_a_hang_up_ends_the_waiting_between_attempts(gateway: Gateway, upstream: Upstream) -> None:
+    """The first attempt failed, the second is under way: both are in the row, and the second one is given up."""
+    upstream.answer(fails_then_waits)
+    if len(upstream.calls) % 2:
+        upstream.calls.append(upstream.calls[-1])
+    calls = len(upstream.calls)
+    with Wire(gateway.url) as wire:
+        ask(gateway, wire, "m", "hangup-second-attempt", "native", stream=True)
+        until("the second attempt", lambda: len(upstream.calls) == calls + 2)
+        wire.hang_up()
+    until("the upstream sees the hang-up", lambda: upstream.calls[-1].hung_up)
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    row = gateway.usage_of("hangup-second-attempt")
+    assert row["status"] == "cancelled"
+    assert [attempt["status"] for attempt in row["attempts"]] == ["failed", "cancelled"]
+
+
+def test_a_hang_up_gives_the_connection_back(gateway: Gateway, upstream: Upstream) -> None:
+    """max_connections is 1: a connection that leaked would hold up the next call for ever."""
+    for play, stream in ((faults.never_answer, False), (role_only, True), (endless, True)):
+        upstream.answer(play)
+        calls = len(upstream.calls)
+        with Wire(gateway.url) as wire:
+            ask(gateway, wire, "pool", f"hangup-pool-{play.__name__}", "native", stream)
+            until("the upstream is called", lambda calls=calls: len(upstream.calls) > calls)
+            wire.hang_up()
+        upstream.answer(faults.good)
+        body = {"model": "pool", "messages": [{"role": "user", "content": "hi"}]}
+        assert gateway.post("/v1/inference/chat", body, timeout_s=2).status == 200
+
+
+def test_a_client_that_waits_for_a_free_connection_may_leave_too(gateway: Gateway, upstream: Upstream) -> None:
+    """It never reached the upstream, so it owes nothing."""
+    upstream.answer(faults.never_answer)
+    calls = len(upstream.calls)
+    with Wire(gateway.url) as first, Wire(gateway.url) as second:
+        ask(gateway, first, "pool", "hangup-first-in-line", "native", stream=False)
+        until("the upstream is called", lambda: len(upstream.calls) > calls)
+        ask(gateway, second, "pool", "hangup-second-in-line", "native", stream=False)
+        until("both are in flight", lambda: gateway.in_flight() == 2)
+        second.hang_up()
+        until("the second one is gone", lambda: gateway.in_flight() == 1)
+        first.hang_up()
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    assert len(upstream.calls) == calls + 1
+    assert gateway.usage_of("hangup-second-in-line")["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(("model", "stream"), [("demo-slow", True), ("demo-slow", False), ("demo-stream", True)])
+def test_a_call_inside_the_process_is_given_up_too(gateway: Gateway, model: str, stream: bool) -> None:
+    request_id = f"hangup-{model}-{stream}"
+    with Wire(gateway.url) as wire:
+        ask(gateway, wire, model, request_id, "native", stream)
+        until("it is in flight", lambda: gateway.in_flight() == 1)
+        if model == "demo-stream":
+            wire.wait_for(b"delta")
+        wire.hang_up()
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    assert gateway.usage_of(request_id)["status"] == "cancelled"
+
+
+def test_a_client_that_sends_its_end_but_still_reads_gets_its_answer_or_is_cancelled(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    """A half-closed connection is either served to its end or booked as cancelled; never half of both."""
+    upstream.answer(
+        lambda call: call.stream([chunk({"content": "word "}), chunk({}, "stop"), b"data: [DONE]\n\n"], 0.05)
+    )
+    with Wire(gateway.url) as wire:
+        ask(gateway, wire, "m", "hangup-half-close", "native", stream=True)
+        wire.end_of_sending()
+        received = wire.rest()
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    row = gateway.usage_of("hangup-half-close")
+    assert row["status"] == ("completed" if b"[DONE]" in received else "cancelled")
+
+
+def test_many_that_leave_at_once_leave_nothing_behind(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.answer(endless)
+    wires = [Wire(gateway.url) for _ in range(40)]
+    for number, wire in enumerate(wires):
+        ask(gateway, wire, "m", f"hangup-crowd-{number:03}", "native", stream=number % 2 == 0)
+    until("all are in flight", lambda: gateway.in_flight() == 40, 5)
+    for wire in wires:
+        wire.reset()
+    until("nothing is in flight", lambda: gateway.in_flight() == 0, 3)
+    until("every upstream call is given up", lambda: all(call.hung_up for call in upstream.calls[-40:]), 3)
+    rows = [gateway.usage_of(f"hangup-crowd-{number:03}") for number in range(40)]
+    assert {row["status"] for row in rows} == {"cancelled"}
+
+
+def test_no_hang_up_leaves_a_traceback(gateway: Gateway) -> None:
+    """Runs last. A hang-up is nobody's fault, so no line of it is an error."""
+    assert "traceback" not in gateway.output().lower()
+    assert [line for line in gateway.log_lines() if line.get("level") == "error"] == []
+    lines = [line for line in gateway.log_lines() if line.get("request_id", "").startswith("hangup-crowd")]
+    assert len(lines) == 40, "a call that was given up has its log line too"
+    assert {line["outcome"] for line in lines} == {"cancelled"}
