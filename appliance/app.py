@@ -11,6 +11,7 @@ from sanic.exceptions import MethodNotAllowed, NotFound, PayloadTooLarge, Reques
 from sanic.handlers import ErrorHandler
 
 from appliance.api import accept, envelope
+from appliance.api.request import StrictRequest, never_reuse_after_chunked
 from appliance.api.routes import ROUTES
 from appliance.errors import GatewayError, clipped
 from appliance.state import State
@@ -25,7 +26,9 @@ NEVER_S = 24 * 3600
 
 
 def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
-    app: Sanic[Any, Any] = Sanic("scaigrid", error_handler=_Errors(appliance.state), configure_logging=False)
+    app: Sanic[Any, Any] = Sanic(
+        "scaigrid", request_class=StrictRequest, error_handler=_Errors(appliance.state), configure_logging=False
+    )
     app.config.update(
         {
             "REQUEST_MAX_SIZE": body_limit,
@@ -56,6 +59,7 @@ class _Errors(ErrorHandler):
         self._state = state
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse | Coroutine[Any, Any, None]:  # type: ignore[override]
+        never_reuse_after_chunked(request)
         request_id = accept.request_id_of(request)
         error = _as_gateway_error(request, exception)
         response = envelope.failure(error, accept.surface_of(request.path), request_id)

@@ -18,6 +18,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from appliance.api import envelope
+from appliance.api.request import never_reuse_after_chunked
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange, Principal
 from appliance.grid.grid import Grid
@@ -106,6 +107,7 @@ def plain(route: Route, appliance: Appliance) -> SanicHandler:
     """A Sanic handler for a route of the native API or the compat surface's lists."""
 
     async def handle(request: Request, **params: str) -> HTTPResponse:
+        never_reuse_after_chunked(request)
         started = time.monotonic()
         request_id = request_id_of(request)
         generation = appliance.holder.enter()
@@ -143,6 +145,7 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
     """A Sanic handler that takes the request down the line."""
 
     async def handle(request: Request, **params: str) -> HTTPResponse | None:
+        never_reuse_after_chunked(request)
         state = appliance.state
         request_id = request_id_of(request)
         client = SanicClient(request, request_id)

@@ -82,7 +82,7 @@ def make_grid(text: str = YAML) -> Grid:
 
 
 def grid_of_targets(*targets: str, policy: str = "") -> Grid:
-    """Model `m` with these targets, each `provider:model` or a YAML flow mapping; `policy` holds further policy keys."""
+    """Model `m` with these targets, each `provider:model` or a YAML flow mapping; `policy` holds further keys."""
     entries = [target if target.startswith("{") else f'{{backend: "{target}"}}' for target in targets]
     names = sorted({entry.partition('backend: "')[2].partition(":")[0] for entry in entries})
     providers = "".join(f'  {name}: {{type: custom, base_url: "http://{name}.test/v1"}}\n' for name in names)
@@ -189,8 +189,11 @@ class FakePools:
         self, name: str, url: str, headers: Mapping[str, str], body: bytes, max_connections: int, connect_s: float
     ) -> Upstream:
         self.opened.append((name, url, headers, body))
-        while isinstance(answer := self.script.pop(0), int | float):
+        answer = self.script.pop(0)
+        if isinstance(answer, int | float):
             await asyncio.sleep(answer)
+            answer = self.script.pop(0)
+        assert not isinstance(answer, int | float), "one wait before each answer"
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -215,7 +218,11 @@ def make_key(secret: str = SECRET, user_id: str = "acme:alice", key_id: str = "a
 
 
 def make_state(
-    *, pools: FakePools | None = None, journal: FakeJournal | None = None, directory: Directory | None = None, seed: int = 0
+    *,
+    pools: FakePools | None = None,
+    journal: FakeJournal | None = None,
+    directory: Directory | None = None,
+    seed: int = 0,
 ) -> State:
     """A State whose parts with a life of their own (journal, pools, store, log) are fakes or absent."""
     return State(

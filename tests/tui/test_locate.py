@@ -17,7 +17,9 @@ models: {{alpha: {{price: free, route: [{{backend: "demo:demo"}}]}}}}
 BOTH = {"SCAIGRID_URL": "http://gw.example:1", "SCAIGRID_API_KEY": "sgk_env"}
 
 
-def configuration(folder: Path, listen: str = "127.0.0.1:8765", more: str = "", key: str | None = "sgk_admin\n") -> Path:
+def configuration(
+    folder: Path, listen: str = "127.0.0.1:8765", more: str = "", key: str | None = "sgk_admin\n"
+) -> Path:
     file = folder / "scaigrid.yaml"
     file.write_text(YAML.format(listen=listen, more=more))
     if key is not None:
@@ -98,7 +100,9 @@ def test_urls_may_be_written_in_these_forms(text: str, url: str) -> None:
     assert find(text, "sgk_x", environ={}).url == url
 
 
-@pytest.mark.parametrize("text", ["ftp://x", "http://", "http://x:port", "http://x:99999", "http://a b", "http://x?y=1"])
+@pytest.mark.parametrize(
+    "text", ["ftp://x", "http://", "http://x:port", "http://x:99999", "http://a b", "http://x?y=1"]
+)
 def test_other_urls_are_refused(text: str) -> None:
     with pytest.raises(ClientError, match="SCAIGRID_URL: .* is no URL"):
         find(environ={"SCAIGRID_URL": text, "SCAIGRID_API_KEY": "sgk_x"})

@@ -68,7 +68,11 @@ def test_a_free_target_costs_nothing() -> None:
 
 def test_an_upstream_model_may_hold_colons() -> None:
     (target,) = grid_of_targets("a:hf:org/model:7b").models["m"].policy.targets
-    assert (target.endpoint.name, target.upstream_model, target.backend) == ("a", "hf:org/model:7b", "a:hf:org/model:7b")
+    assert (target.endpoint.name, target.upstream_model, target.backend) == (
+        "a",
+        "hf:org/model:7b",
+        "a:hf:org/model:7b",
+    )
 
 
 def test_a_shared_policy_takes_each_model_s_own_price_as_cost() -> None:
@@ -180,7 +184,11 @@ def test_globs_mind_capitals() -> None:
 
 def test_a_tenant_has_its_partner_name_and_status() -> None:
     tenants = make_grid(TENANTS).tenants
-    assert (tenants["some"].partner_id, tenants["some"].suspended, tenants["some"].display_name) == ("one", True, "some")
+    assert (tenants["some"].partner_id, tenants["some"].suspended, tenants["some"].display_name) == (
+        "one",
+        True,
+        "some",
+    )
     assert (tenants["all"].suspended, tenants["all"].display_name) == (False, "Everything")
 
 

@@ -25,7 +25,9 @@ def policy_of(*targets: str, policy: str = "") -> Policy:
 
 
 def weighted(*weights: int) -> Policy:
-    return policy_of(*(f'{{backend: "{name}:x", weight: {weight}}}' for name, weight in zip("abcdef", weights, strict=False)))
+    return policy_of(
+        *(f'{{backend: "{name}:x", weight: {weight}}}' for name, weight in zip("abcdef", weights, strict=False))
+    )
 
 
 def names(policy: Policy, rng: Random) -> str:

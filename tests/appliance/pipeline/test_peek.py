@@ -6,23 +6,26 @@ import json
 import time
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import GatewayError
-from appliance.pipeline.peek import MAX_DEPTH, chat_shape, members
+from appliance.pipeline.peek import MAX_DEPTH, ChatShape, chat_shape, members
 from support.build import chat_body
 
 
 def refused(body: bytes) -> GatewayError:
     """The error of the two steps that `admit` takes."""
     with pytest.raises(GatewayError) as caught:
-        members(body)
-        chat_shape(body)
+        _both(body)
     assert caught.value.code == "VALIDATION_ERROR"
     return caught.value
+
+
+def _both(body: bytes) -> None:
+    members(body)
+    chat_shape(body)
 
 
 # -- is it an object of JSON ------------------------------------------------------------------------------------------
@@ -58,16 +61,26 @@ def test_a_body_that_is_no_object_is_refused_with_the_reason(body: bytes, words:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_either_members_or_a_validation_error(body: bytes) -> None:
     try:
-        found = members(body)
+        found = set(members(body))
     except GatewayError as error:
-        assert error.code == "VALIDATION_ERROR"
+        assert not _is_object(body), error  # noqa: PT017 - both outcomes are right, each for its own bodies
     else:
-        assert isinstance(json.loads(body), dict)
-        assert set(found) == set(json.loads(body))
+        assert found == set(json.loads(body))
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict) and b"NaN" not in body and b"Infinity" not in body
+    except ValueError:
+        return False
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -204,9 +217,12 @@ def test_what_the_caller_says_is_read() -> None:
     assert shape.stream_options.include_usage
 
 
-@pytest.mark.parametrize("name", [field for field in msgspec.structs.asdict(chat_shape(chat_body())) if field not in ("model", "messages")])
+OPTIONAL = [name for name in ChatShape.__struct_fields__ if name not in ("model", "messages")]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
 def test_null_means_not_said(name: str) -> None:
-    assert getattr(chat_shape(chat_body(**{name: None})), name) is None
+    assert getattr(chat_shape(chat_body()[:-1] + f', "{name}": null}}'.encode()), name) is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -66,7 +66,7 @@ def backends(attempts: Iterable[Attempt]) -> str:
     return " ".join(attempt.target.backend.partition(":")[0] for attempt in attempts)
 
 
-def for_ever(kind: str, **changes: object) -> Iterator[Failure]:
+def for_ever(kind: str, **changes: Any) -> Iterator[Failure]:
     return itertools.repeat(failure(kind, **changes))
 
 

@@ -81,14 +81,20 @@ def test_json_is_one_object_a_line_with_the_time_first() -> None:
 
 def test_text_is_for_people() -> None:
     (line,) = lines(
-        lambda log: log.write({"unix": UNIX, "event": "request", "path": "/v1/me", "status": 200, "error": None, "x": ""}),
+        lambda log: log.write(
+            {"unix": UNIX, "event": "request", "path": "/v1/me", "status": 200, "error": None, "x": ""}
+        ),
         as_text=True,
     )
     assert line == "22:13:20 request path=/v1/me status=200"
 
 
 def test_lines_come_in_the_order_they_were_written() -> None:
-    written = lines(lambda log: [log.write({"unix": UNIX, "event": "e", "n": n}) for n in range(500)] and None)
+    def write(log: Log) -> None:
+        for number in range(500):
+            log.write({"unix": UNIX, "event": "e", "n": number})
+
+    written = lines(write)
     assert [json.loads(line)["n"] for line in written] == list(range(500))
 
 
@@ -190,9 +196,7 @@ def test_a_traceback_goes_into_its_line(logger: logging.Logger) -> None:
     assert line["level"] == "error"
 
 
-def test_a_record_whose_words_do_not_fit_harms_nobody(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_whose_words_do_not_fit_harms_nobody(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def say() -> None:
