@@ -66,8 +66,9 @@ class _Errors(ErrorHandler):
         response.headers["X-Request-ID"] = request_id
         if isinstance(exception, MethodNotAllowed) and "Allow" in exception.headers:
             response.headers["Allow"] = exception.headers["Allow"]
-        fields = accept.request_fields(request, request_id, response.status, 0.0)
-        self._state.log.write(fields | accept.error_fields(error))
+        if not isinstance(exception, RequestCancelled):  # a hang-up; its handler has logged it
+            fields = accept.request_fields(request, request_id, response.status, 0.0)
+            self._state.log.write(fields | accept.error_fields(error))
         if error.code == "PAYLOAD_TOO_LARGE":
             return _answer_and_linger(request, response)
         return response
