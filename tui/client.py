@@ -121,7 +121,7 @@ class Client:
             raw = await response.read()
         try:
             body = json.loads(raw)
-            if response.status < 300 and body["status"] == "ok":
+            if response.status < 300 and body["status"] == "ok" and "data" in body:
                 return dict(body)
             error = body["error"]
             code, message = str(error["code"]), str(error["message"])

@@ -10,7 +10,8 @@ import re
 
 BYTES_PER_TOKEN = 4
 MEDIA_TOKENS = 1_100
-_MEDIA = re.compile(rb"base64,[A-Za-z0-9+/=_-]+|\"data\"\s*:\s*\"[A-Za-z0-9+/=_-]{64,}")
+# A slash may be written with a backslash before it, as some JSON writers do.
+_MEDIA = re.compile(rb"base64,[A-Za-z0-9+/=_\\-]+|\"data\"\s*:\s*\"[A-Za-z0-9+/=_\\-]{64,}")
 
 
 def tokens_of(byte_count: int) -> int:

@@ -18,7 +18,7 @@ an upstream that leaves it open is not waited for."""
 class UpstreamStream:
     """Frames in the order they came. `total_at` is on the loop's clock, `idle_s` holds between two reads."""
 
-    __slots__ = ("_at_end", "_decoder", "_ended", "_held", "_idle_s", "_splitter", "_total_at", "_upstream")
+    __slots__ = ("_at_end", "_decoder", "_drain_until", "_held", "_idle_s", "_splitter", "_total_at", "_upstream")
 
     def __init__(self, upstream: Upstream, decoder: StreamDecoder, idle_s: float, total_at: float) -> None:
         self._upstream = upstream
@@ -28,7 +28,7 @@ class UpstreamStream:
         self._total_at = total_at
         self._held: list[Frame] = []
         self._at_end = False
-        self._ended = False
+        self._drain_until: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -48,26 +48,37 @@ class UpstreamStream:
             held, self._held = self._held, []
             return held
         while not self._at_end:
-            chunk = await self._drained() if self._ended else await self._read()
+            chunk = await self._read() if self._drain_until is None else await self._drained(self._drain_until)
             if chunk:
                 events = self._split(chunk)
             else:
                 self._at_end = True
                 events = self._splitter.rest()
             if events:
-                frames = [Frame(event, self._decoder.feed(event)) for event in events]
-                self._ended = any(isinstance(event, Ended) for event in frames[-1].meaning)
-                return frames
+                frames = self._understood(events)
+                if frames:
+                    return frames
         return []
+
+    def _understood(self, events: list[SseEvent]) -> list[Frame]:
+        """What comes after the end mark is not part of the answer."""
+        frames: list[Frame] = []
+        for event in events:
+            if self._drain_until is not None:
+                break
+            frames.append(Frame(event, self._decoder.feed(event)))
+            if any(isinstance(meaning, Ended) for meaning in frames[-1].meaning):
+                self._drain_until = asyncio.get_running_loop().time() + DRAIN_S
+        return frames
 
     async def _read(self) -> bytes:
         limit = min(asyncio.get_running_loop().time() + self._idle_s, self._total_at)
         async with asyncio.timeout_at(limit):
             return await self._upstream.chunk()
 
-    async def _drained(self) -> bytes:
+    async def _drained(self, until: float) -> bytes:
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout_at(until):
                 return await self._upstream.chunk()
         except (TimeoutError, UpstreamCut):
             return b""

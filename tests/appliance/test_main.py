@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from support.appliance import SCAIGRID, free_port, running
+
+from support.appliance import SCAIGRID, running
 from support.cli import environment, scaigrid
 
 GOOD = """
 version: 1
-server: {{listen: '127.0.0.1:{port}'}}
-providers: {{demo: {{type: demo}}}}
-models: {{alpha: {{price: free, route: [{{backend: "demo:demo"}}]}}}}
+providers: {demo: {type: demo}}
+models: {alpha: {price: free, route: [{backend: "demo:demo"}]}}
 """
 BAD = """\
 version: 1
@@ -36,7 +36,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_check_of_a_good_file_is_one_line(tmp_path: Path) -> None:
-    write(tmp_path, GOOD.format(port=1))
+    write(tmp_path, GOOD)
     done = scaigrid("check", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "scaigrid.yaml: good (1 providers, 1 models, 0 tenants)\n"
@@ -61,7 +61,7 @@ def test_check_as_json_is_a_list_of_problems(tmp_path: Path) -> None:
 
 
 def test_check_as_json_of_a_good_file_is_an_empty_list(tmp_path: Path) -> None:
-    write(tmp_path, GOOD.format(port=1))
+    write(tmp_path, GOOD)
     done = scaigrid("check", "--json", cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
 
@@ -83,7 +83,7 @@ def test_serve_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    with running(GOOD.format(port=free_port()), first) as gateway:
+    with running(GOOD, first) as gateway:
         write(second, gateway.config.read_text())
         done = scaigrid("serve", cwd=second)
     assert done.returncode == 1
@@ -93,7 +93,7 @@ def test_serve_that_cannot_start_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_in_order_when_told_to(tmp_path: Path, number: signal.Signals) -> None:
-    with running(GOOD.format(port=free_port()), tmp_path) as gateway:
+    with running(GOOD, tmp_path) as gateway:
         gateway.process.send_signal(number)
         assert gateway.process.wait(20) == 0
 
@@ -116,12 +116,15 @@ def test_version_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_version_is_quick(tmp_path: Path) -> None:
-    def seconds() -> float:
-        started = time.monotonic()
-        scaigrid("version", cwd=tmp_path)
-        return time.monotonic() - started
+    """Measured as work, not as time: other programs may keep the processor busy."""
 
-    assert min(seconds() for _ in range(5)) < 0.7
+    def seconds() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = seconds()
+    scaigrid("version", cwd=tmp_path)
+    assert seconds() - before < 0.7
 
 
 def test_without_a_command_the_help_is_printed(tmp_path: Path) -> None:

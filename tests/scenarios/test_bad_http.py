@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from support.appliance import Gateway, running
 from support.wire import Wire, request_bytes
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from support.appliance import Answer, Gateway, running
 from support.calling import SURFACES
 from support.wire import Wire, request_bytes

@@ -1,4 +1,4 @@
-"""Start and stop: SIGTERM lets running calls finish and refuses new ones, and what cannot start says why in one line."""
+"""Start and stop: SIGTERM lets running calls finish and refuses new ones; what cannot start says why in one line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.appliance import SCAIGRID, Gateway, running
 from support.sse import ended, events, failure_of
 from support.wire import Wire, request_bytes
@@ -50,7 +51,8 @@ class Running(threading.Thread):
         super().__init__()
         self.received = b""
         self._wire = Wire(gateway.url)
-        self._wire.send(request_bytes(surface, asked(model, stream), gateway.admin_key, {"X-Request-ID": request_id}))
+        headers = {"X-Request-ID": request_id, "Connection": "close"}
+        self._wire.send(request_bytes(surface, asked(model, stream), gateway.admin_key, headers))
         if stream:
             self._wire.wait_for(b"delta")
         self.start()
@@ -171,13 +173,18 @@ def test_what_is_too_slow_is_cut_and_booked(tmp_path: Path) -> None:
         assert "traceback" not in gateway.output().lower()
 
 
-def test_a_second_signal_does_not_cut_what_runs(gateway: Gateway) -> None:
-    running_stream = Running(gateway, "steady", "drain-twice", stream=True)
+def test_a_second_signal_cuts_what_runs_and_books_it(gateway: Gateway) -> None:
+    """The first signal alone would wait up to 5 s."""
+    running_stream = Running(gateway, "endless", "drain-twice", stream=True)
     gateway.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    time.sleep(0.3)
+    assert gateway.process.poll() is None
     gateway.process.send_signal(signal.SIGTERM)
-    assert gateway.process.wait(10) == 0
-    assert ended(running_stream.body())
+    assert gateway.process.wait(3) == 0
+    assert not ended(running_stream.body()) or failure_of(running_stream.body())
+    row = after_restart(gateway, "drain-twice")
+    assert row["status"] in ("cancelled", "interrupted")
+    assert row["estimated"] is True
 
 
 def test_a_hangup_signal_kills_nothing(gateway: Gateway) -> None:
@@ -278,6 +285,7 @@ def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_an_admin_key_file_without_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "admin.key").write_text("hello\n")
+    (tmp_path / "var" / "admin.key").chmod(0o600)
     (tmp_path / "scaigrid.yaml").write_text("version: 1\nserver: {listen: '127.0.0.1:0'}\n" + MODELS)
     status, said = refused_start(tmp_path / "scaigrid.yaml")
     assert (status, said.count("\n")) == (1, 1)

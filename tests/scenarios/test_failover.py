@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from support import faults
 from support.appliance import Gateway, free_port, running
 from support.calling import Seen, call

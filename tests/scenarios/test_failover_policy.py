@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+
 from support import faults
 from support.appliance import Gateway, running
 from support.calling import Seen, call

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from support import faults
 from support.appliance import Gateway, running
 from support.calling import SURFACES, call

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from support import faults
 from support.appliance import Gateway, running
 from support.calling import SURFACES

@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai import OpenAI
 from pydantic import BaseModel
+
 from support import anthropic_upstream
 from support.appliance import Gateway, running
 from support.upstream import Upstream

@@ -87,6 +87,11 @@ class Call:
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self._writer.transport.abort()
 
+    def note_hang_up(self) -> None:
+        if not self.hung_up:
+            self.hung_up_at = time.monotonic()
+            self.hung_up = True
+
     async def until_hung_up(self, timeout_s: float = 30) -> None:
         """Wait until the gateway closes this connection."""
         async with asyncio.timeout(timeout_s):
@@ -166,7 +171,8 @@ class Upstream:
             if inspect.isawaitable(result):
                 await result
         except ConnectionError:
-            raise  # the gateway hung up, which many tests want
+            call.note_hang_up()  # which many tests want
+            raise
         except Exception as fault:
             self.faults.append(fault)
             call.cut()
@@ -174,8 +180,7 @@ class Upstream:
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call) -> None:
         while not (reader.at_eof() or reader.exception() or writer.transport.is_closing()):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        call.hung_up_at = time.monotonic()
-        call.hung_up = True
+        call.note_hang_up()
 
 
 def completion(text: str = "hello", **changes: Any) -> dict[str, Any]:

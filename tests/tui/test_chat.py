@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+
 from support.appliance import SCAIGRID, Gateway
 from support.cli import environment, scaigrid, terminal
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.appliance import Gateway, free_port
 from support.cli import scaigrid
 
@@ -34,7 +35,7 @@ def test_help_has_an_example(tmp_path: Path, command: tuple[str, ...]) -> None:
 
 def test_the_overview_names_every_command_in_its_panel(tmp_path: Path) -> None:
     local, talking = scaigrid("--help", cwd=tmp_path).stdout.split("Talk to a running gateway")
-    assert all(f"│ {name}" in local.split("Run the gateway")[1] for name in ("serve", "check", "version"))
+    assert all(f"│ {name}" in local.split("Run the gateway", 1)[1] for name in ("serve", "check", "version"))
     assert all(f"│ {name}" in talking for name in ("chat", "keys", "usage"))
 
 

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.appliance import Gateway, free_port
 from support.cli import scaigrid
 from support.upstream import Upstream
-
 from tui.completion import models
 
 

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+
 from support.appliance import Gateway
 from support.cli import scaigrid, terminal
 

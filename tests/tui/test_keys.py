@@ -7,9 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from support.appliance import Gateway
 from support.cli import scaigrid, terminal
-
 from tui.keys import expiry
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

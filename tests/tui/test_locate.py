@@ -104,7 +104,7 @@ def test_urls_may_be_written_in_these_forms(text: str, url: str) -> None:
     "text", ["ftp://x", "http://", "http://x:port", "http://x:99999", "http://a b", "http://x?y=1"]
 )
 def test_other_urls_are_refused(text: str) -> None:
-    with pytest.raises(ClientError, match="SCAIGRID_URL: .* is no URL"):
+    with pytest.raises(ClientError, match=r"SCAIGRID_URL: .* is no URL"):
         find(environ={"SCAIGRID_URL": text, "SCAIGRID_API_KEY": "sgk_x"})
 
 
