@@ -18,13 +18,15 @@ from support import faults
 from support.appliance import Answer, Gateway, free_port, running
 from support.calling import SURFACES
 from support.faults import Play, begins
-from support.upstream import DONE, Call, Upstream, chunk, completion
+from support.upstream import DONE, Call, Upstream, chunk
 from support.wire import Wire, request_bytes
 
 PROVIDER_KEY = "canary-provider-key-5b1f7c2e9d"
 HEADER_VALUE = "canary-header-value-8e2a4d6c1b"
 YAML_KEY = "sgk_canary-yaml-key-6c4e8a2f1d9b7c5e"
 WRONG_KEY = "sgk_canary-wrong-key-9a7c5e3b1d8f6a4c"
+HALF = 20
+"""A secret cut short is a secret still. Every canary is told from the others by its first 20 characters."""
 SECRETS = {  # where it stands: the secret
     "provider api_key": PROVIDER_KEY,
     "provider header": HEADER_VALUE,
@@ -72,6 +74,26 @@ async def later_garbage(call: Call) -> None:
     await call.end_stream()
 
 
+PADS = (10, 40, 140, 160, 250, 265)
+"""Messages are cut to 80, 200 or 300 characters: these make the cut go through the secret's middle."""
+
+
+def long_error(pad: int) -> Play:
+    return lambda call: call.reply(429, {"error": {"message": "x" * pad + " " + heard(call)}})
+
+
+def long_garbage(pad: int) -> Play:
+    return lambda call: call.stream([b"data: " + b"x" * pad + f" {heard(call)}\n\n".encode()])
+
+
+def long_event(pad: int) -> Play:
+    return begins(lambda call: call.chunk(chunk(None, error={"message": "x" * pad + " " + heard(call)})))
+
+
+def long_nonsense(pad: int) -> Play:
+    return lambda call: call.raw(b"x" * pad + f" {heard(call)}\r\n\r\n".encode())
+
+
 PLAYS: dict[str, Play] = {
     **{f"error-{status}": error_with(status) for status in (400, 401, 403, 404, 408, 413, 422, 429, 500, 503)},
     **{f"text-{status}": text_with(status) for status in (400, 401, 500)},
@@ -94,7 +116,10 @@ PLAYS: dict[str, Play] = {
     "later-event": begins(later_event),
     "later-garbage": begins(later_garbage),
     "good": lambda call: faults.good(call),
-    "usage-is-text": lambda call: call.reply(200, completion("fine", usage=heard(call))),
+    **{f"long-error-{pad}": long_error(pad) for pad in PADS},
+    **{f"long-garbage-{pad}": long_garbage(pad) for pad in PADS},
+    **{f"long-event-{pad}": long_event(pad) for pad in PADS},
+    **{f"long-nonsense-{pad}": long_nonsense(pad) for pad in PADS},
 }
 DIALECTS = ("openai", "anthropic")
 MODELS = [f"{play}/{dialect}" for play in PLAYS for dialect in DIALECTS]
@@ -110,21 +135,22 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The secrets come by way of the environment, so that no file of ours holds them from the start."""
-    dead = free_port()
+    secret = 'api_key: "${env:PROVIDER_KEY}", headers: {X-Canary: "${env:HEADER}"}'
+    key = '{name: canary, key: "${env:USER_KEY}"}'
     models = "\n".join(
         f'  {name}: {{price: free, route: {{retries: 0, targets: [{{backend: "{name.partition("/")[2]}:{name}"}}]}}}}'
         for name in MODELS
     )
     yaml_text = f"""
 providers:
-  openai: {{type: custom, base_url: "{upstream.url}/v1", api_key: "${{env:PROVIDER_KEY}}", headers: {{X-Canary: "${{env:HEADER}}"}}}}
-  anthropic: {{type: anthropic, base_url: "{upstream.url}", api_key: "${{env:PROVIDER_KEY}}", headers: {{X-Canary: "${{env:HEADER}}"}}}}
-  dead: {{type: custom, base_url: "http://127.0.0.1:{dead}/v1", api_key: "${{env:PROVIDER_KEY}}"}}
+  openai: {{type: custom, base_url: "{upstream.url}/v1", {secret}}}
+  anthropic: {{type: anthropic, base_url: "{upstream.url}", {secret}}}
+  dead: {{type: custom, base_url: "http://127.0.0.1:{free_port()}/v1", {secret}}}
 models:
   dead: {{price: free, route: {{retries: 0, targets: [{{backend: "dead:x"}}]}}}}
 {models}
 partners:
-  p: {{tenants: {{t: {{users: {{u: {{roles: [tenant_admin], api_keys: [{{name: canary, key: "${{env:USER_KEY}}"}}]}}}}}}}}}}
+  p: {{tenants: {{t: {{users: {{u: {{roles: [tenant_admin], api_keys: [{key}]}}}}}}}}}}
 """
     env = {"PROVIDER_KEY": PROVIDER_KEY, "HEADER": HEADER_VALUE, "USER_KEY": YAML_KEY}
     with running(yaml_text, tmp_path_factory.mktemp("secrets"), env) as gateway:
@@ -178,10 +204,10 @@ def misused(gateway: Gateway) -> list[tuple[str, bytes]]:
 
 
 def forms(secret: str) -> list[bytes]:
-    """The secret as it may show: plain, base64, and percent-encoded."""
+    """The secret as it may show: its beginning (so a cut one is found too), base64, and percent-encoded."""
     plain = secret.encode()
     encoded = [base64.b64encode(plain), base64.urlsafe_b64encode(plain), urllib.parse.quote(secret).encode()]
-    return [plain, *(form.rstrip(b"=") for form in encoded)]
+    return [plain[:HALF], *(form.rstrip(b"=") for form in encoded)]
 
 
 def assert_clean(where: str, data: bytes, secrets: dict[str, str]) -> None:
@@ -211,9 +237,14 @@ def test_the_upstream_got_its_credentials_and_none_of_ours(answers: list[Any], u
         assert_clean("what the upstream got", told, {"caller's key": YAML_KEY})
 
 
+PAGES = [
+    *("/health/detailed", "/metrics", "/v1/config", "/v1/me", "/v1/users", "/v1/api-keys", "/v1/models"),
+    *("/v1/accounting/usage?limit=1000", "/v1/accounting/usage/summary"),
+]
+
+
 @pytest.mark.usefixtures("answers", "misused")
-@pytest.mark.parametrize("path", ["/health/detailed", "/metrics", "/v1/config", "/v1/me", "/v1/users", "/v1/api-keys",
-                                  "/v1/models", "/v1/accounting/usage?limit=1000", "/v1/accounting/usage/summary"])  # fmt: skip
+@pytest.mark.parametrize("path", PAGES)
 def test_no_page_shows_a_secret(gateway: Gateway, created: str, path: str) -> None:
     answer = gateway.get(path)
     assert answer.status == 200
