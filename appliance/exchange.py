@@ -74,6 +74,8 @@ class Principal:
     expires_unix: float | None = None
     inactive: tuple[str, str] | None = None
     """Error code and reason, once access is cut."""
+    running: set[Callable[[], None]] = field(default_factory=set)
+    """What ends the calls that are under way, the moment access is cut."""
 
 
 # -- one request ------------------------------------------------------------------------------------------------------
@@ -233,6 +235,10 @@ class Exchange:
     begun: bool = False
     """The journal knows of this call, so it owes a row."""
     status: Status = "failed"
+    on_end: Callable[[], None] | None = None
+    """To be called when the last upstream byte was read: nothing can cut the call off from then on."""
+    cut_off: bool = False
+    """The key was revoked or its owner suspended while the call was under way."""
     error: GatewayError | None = None
     cost_nano: int = 0
     backend_cost_nano: int = 0

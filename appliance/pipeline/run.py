@@ -10,7 +10,7 @@ import asyncio
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.pipeline.admit import admit
-from appliance.pipeline.authenticate import authenticate
+from appliance.pipeline.authenticate import authenticate, cut_off, end_when_cut_off
 from appliance.pipeline.call import call
 from appliance.pipeline.record import record
 from appliance.pipeline.reply import close, reply
@@ -24,6 +24,7 @@ async def run(exchange: Exchange, state: State) -> None:
     """Take one exchange from accepted to recorded."""
     try:
         authenticate(exchange, state)
+        end_when_cut_off(exchange)
         admit(exchange, state)
         for attempt in route(exchange, state):
             if translate(exchange, attempt) and await call(exchange, attempt, state):
@@ -35,7 +36,9 @@ async def run(exchange: Exchange, state: State) -> None:
         exchange.error = error
     except asyncio.CancelledError:
         exchange.status = "cancelled"
-        raise
+        if not exchange.cut_off:
+            raise  # the client hung up
+        exchange.error = cut_off(exchange)
     finally:  # no await below: a client that hangs up cannot split it
         settle(exchange)
         record(exchange, state)
