@@ -25,6 +25,8 @@ BATCH_ROWS = 500
 BACKLOG_LIMIT = 200_000
 """Rows that may wait for the store before new calls are refused: the database has been failing for long by then."""
 RETRY_S = 0.5
+GATHER_S = 0.02
+"""Rows are gathered for so long: one transaction for many costs the event loop less than one for each."""
 
 _log = logging.getLogger("scaigrid.journal")
 _encode = msgspec.json.Encoder().encode
@@ -146,6 +148,9 @@ class Journal:
                 self._wake.wait_for(lambda: self._queue or self._closing)
                 if not self._queue:
                     return
+            if not self._closing:
+                time.sleep(GATHER_S)
+            with self._wake:
                 batch = [item for item, _ in zip(self._queue, range(BATCH_ROWS), strict=False)]
             rows = [item for item in batch if isinstance(item, dict)]
             if rows and not self._stored(rows):
