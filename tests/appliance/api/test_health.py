@@ -19,6 +19,17 @@ from appliance.state.journal import Journal, JournalFailed
 from support.build import make_grid, make_state
 
 
+class StillJournal:
+    """A journal that neither gets better nor worse."""
+
+    failure = ""
+    backlog = 3
+    rows_stored = 5
+
+    def works(self) -> bool:
+        return not self.failure
+
+
 class FakeStore:
     failure: Exception | None = None
 
@@ -31,7 +42,7 @@ class FakeStore:
 def call() -> Call:
     state = make_state()
     state.store = cast(Any, FakeStore())
-    state.journal = cast(Any, SimpleNamespace(failure="", backlog=3, rows_stored=5))
+    state.journal = cast(Any, StillJournal())
     state.log = cast(Any, SimpleNamespace(dropped=7))
     request = cast(Any, SimpleNamespace(args={}, body=b""))
     return Call(Appliance(Holder(Generation(make_grid())), state), make_grid(), request, "req_12345678")
