@@ -88,8 +88,8 @@ async def revoke_key(call: Call) -> dict[str, Any]:
     key = directory.keys.get(key_id)
     if key is None or not _may_see(call, directory.users[key.user_id]):
         raise GatewayError("NOT_FOUND", f"the API key {clipped(key_id)!r} does not exist")
-    if not permissions_of(directory.users[key.user_id].roles) <= call.principal.permissions:
-        raise GatewayError("AUTHZ_PERMISSION_DENIED", f"the key belongs to {key.user_id}, who has more rights than you")
+    if "super_admin" in directory.users[key.user_id].roles and "super_admin" not in call.principal.roles:
+        raise GatewayError("AUTHZ_PERMISSION_DENIED", f"the key belongs to {key.user_id}, a super_admin")
     if key.declared:
         raise GatewayError("DECLARED_IN_CONFIG", f"the key is declared in {key.declared}; remove it there")
     if key.revoked_unix is None:
