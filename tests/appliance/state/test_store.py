@@ -354,7 +354,12 @@ async def test_what_a_killed_process_left_in_the_journal_is_booked_once(path: Pa
 
 async def test_a_writer_whose_asker_hung_up_lives_on(store: Store) -> None:
     started, go_on = threading.Event(), threading.Event()
-    busy = store.write(lambda: (started.set(), go_on.wait(5)))
+
+    def work() -> None:
+        started.set()
+        go_on.wait(5)
+
+    busy = store.write(work)
     assert started.wait(5)
     waiting = asyncio.ensure_future(asyncio.wrap_future(store.write(lambda: "never wanted")))
     running = asyncio.ensure_future(asyncio.wrap_future(busy))
