@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from appliance.formats.base import ReplyHead
     from appliance.grid.grid import FrontendModel, Grid, Target
+    from appliance.state.ledger import Reservation
+    from appliance.state.limiter import Grant
 
 
 # -- people -----------------------------------------------------------------------------------------------------------
@@ -72,6 +74,8 @@ class Principal:
     permissions: frozenset[str]
     email: str = ""
     expires_unix: float | None = None
+    subjects: tuple[str, ...] = ()
+    """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
     inactive: tuple[str, str] | None = None
     """Error code and reason, once access is cut."""
 
@@ -214,7 +218,17 @@ class Exchange:
     stream: bool = False
     include_usage: bool = False
     metadata: dict[str, Any] | None = None
+    n: int = 1
+    asked_cap: int | None = None
+    """The most output tokens per choice that the caller asked for; None when he left it open."""
     input_estimate: int = 0
+    input_bound: int = 0
+    """An upper bound of the input tokens, for the reservation (docs/accounting.md)."""
+    output_cap: int | None = None
+    """What goes upstream as the output cap, once a budget depends on it."""
+    clamped: bool = False
+    grant: Grant | None = None
+    reservation: Reservation | None = None
     deadline_at: float = 0.0
     head: ReplyHead | None = None
 
