@@ -223,7 +223,8 @@ async def _main(
     server = await app.create_server(sock=listener, ssl=tls, backlog=BACKLOG)
     assert server
     await server.startup()  # type: ignore[no-untyped-call]
-    _announce(loaded, "https" if tls else "http")
+    port = 0 if loaded.document.server.listen.unix else listener.getsockname()[1]
+    _announce(loaded, "https" if tls else "http", port)
     await stop.wait()
     state.draining = True
     hurry = asyncio.Event()
@@ -259,7 +260,7 @@ async def _until_empty(state: State, hurry: asyncio.Event, timeout_s: float) -> 
         await asyncio.sleep(POLL_S)
 
 
-def _announce(loaded: config.Loaded, scheme: str) -> None:
+def _announce(loaded: config.Loaded, scheme: str, port: int) -> None:
     """The three start lines (contract section 1)."""
     server = loaded.document.server
     key_file = server.data_dir / "admin.key"
@@ -269,7 +270,7 @@ def _announce(loaded: config.Loaded, scheme: str) -> None:
     else:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.listen.host or "", server.listen.host)
         host = f"[{host}]" if host and ":" in host and not host.startswith("[") else host
-        url, socket_option = f"{scheme}://{host}:{server.listen.port}", ""
+        url, socket_option = f"{scheme}://{host}:{port}", ""
     curl = "curl -s " + ("-k " if scheme == "https" else "") + socket_option
     lines = [
         f"ScaiGrid serves at {url}" + (f" ({server.listen})" if server.listen.unix else ""),

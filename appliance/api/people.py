@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from appliance.api.accept import Call
 from appliance.api.envelope import Page, iso, limit_of, unix_of
-from appliance.errors import GatewayError, invalid
+from appliance.errors import GatewayError, clipped, invalid
 from appliance.exchange import Key, User
 from appliance.permissions import people_scope, permissions_of
 from appliance.state.directory import digest_of
@@ -63,8 +63,8 @@ async def create_key(call: Call) -> dict[str, Any]:
     if unknown:
         raise invalid(unknown[0], "is not a member of this request; known are name, expires_at, assigned_user_id")
     name = body.get("name")
-    if not isinstance(name, str) or not name.strip() or len(name) > NAME_LIMIT:
-        raise invalid("name", f"is required: a text of 1 to {NAME_LIMIT} characters")
+    if not isinstance(name, str) or not name.strip() or len(name) > NAME_LIMIT or not name.isprintable():
+        raise invalid("name", f"is required: a printable text of 1 to {NAME_LIMIT} characters")
     user = _key_owner(call, body.get("assigned_user_id"))
     secret = f"sgk_{secrets.token_urlsafe(SECRET_BYTES)}"
     key = Key(
@@ -84,9 +84,10 @@ async def create_key(call: Call) -> dict[str, Any]:
 async def revoke_key(call: Call) -> dict[str, Any]:
     """Takes effect at once, also for answers that are streaming now."""
     directory = call.state.directory
-    key = directory.keys.get(call.params["key_id"])
+    key_id = unquote(call.params["key_id"])
+    key = directory.keys.get(key_id)
     if key is None or not _may_see(call, directory.users[key.user_id]):
-        raise GatewayError("NOT_FOUND", f"the API key {call.params['key_id']!r} does not exist")
+        raise GatewayError("NOT_FOUND", f"the API key {clipped(key_id)!r} does not exist")
     if key.declared:
         raise GatewayError("DECLARED_IN_CONFIG", f"the key is declared in {key.declared}; remove it there")
     if key.revoked_unix is None:

@@ -21,6 +21,7 @@ from appliance.state import State
 
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
+ERROR_BODY_S = 2.0
 
 
 class AttemptFailed(Exception):
@@ -125,9 +126,21 @@ async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
         raise AttemptFailed(_too_slow(attempt, "the first byte did not come in time")) from None
     attempt.upstream = upstream
     if upstream.status != 200:
-        body = await _read(exchange, attempt, upstream, MAX_ERROR_BYTES)
+        body = await _read_error(exchange, upstream, limit)
         raise AttemptFailed(endpoint.provider.classify(endpoint, upstream.status, upstream.headers, body))
     return upstream
+
+
+async def _read_error(exchange: Exchange, upstream: Upstream, limit_at: float) -> bytes:
+    """What can be had of an error's body in a moment: the status counts, whatever becomes of the text."""
+    body = b""
+    try:
+        async with asyncio.timeout_at(min(limit_at, exchange.clock() + ERROR_BODY_S)):
+            while len(body) < MAX_ERROR_BYTES and (chunk := await upstream.chunk()):
+                body += chunk
+    except (TimeoutError, UpstreamCut):
+        pass
+    return body[:MAX_ERROR_BYTES]
 
 
 async def _read(exchange: Exchange, attempt: Attempt, upstream: Upstream, limit_bytes: int) -> bytes:

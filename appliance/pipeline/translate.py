@@ -5,6 +5,7 @@ Never changes the caller's request: the next attempt starts from it again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -34,8 +35,7 @@ def translate(exchange: Exchange, attempt: Attempt) -> bool:
                 max_output_tokens=exchange.model.max_output_tokens,
             )
         else:
-            request = _with_operator_settings(_canonical(exchange), exchange.model)
-            encoded = provider.format.encode_request(request, attempt.target.upstream_model)
+            encoded = _encoded(_canonical(exchange), exchange.model, attempt)
             attempt.body = msgspec.json.encode(encoded)
     except GatewayError as error:
         exchange.translation_error = error
@@ -51,23 +51,36 @@ def _canonical(exchange: Exchange) -> ChatRequest:
     return exchange.request
 
 
-def _with_operator_settings(request: ChatRequest, model: FrontendModel) -> ChatRequest:
+def _encoded(request: ChatRequest, model: FrontendModel, attempt: Attempt) -> dict[str, Any]:
+    """In the target's dialect. An operator's default that the dialect cannot carry is left out: nobody asked for it."""
+    encode, upstream_model = attempt.target.endpoint.provider.format.encode_request, attempt.target.upstream_model
+    try:
+        return encode(_with_operator_settings(request, model, model.default_params), upstream_model)
+    except GatewayError as error:
+        refused = {detail["field"] for detail in error.details or ()}
+        carried = {name: value for name, value in model.default_params.items() if name not in refused}
+        if len(carried) == len(model.default_params):
+            raise
+        return encode(_with_operator_settings(request, model, carried), upstream_model)
+
+
+def _with_operator_settings(request: ChatRequest, model: FrontendModel, defaults: Mapping[str, Any]) -> ChatRequest:
     """The frontend model's system prompt, defaults and output limit, as the YAML has them."""
     changes: dict[str, Any] = {
         name: value
-        for name, value in model.default_params.items()
+        for name, value in defaults.items()
         if name not in ("max_tokens", "stop", "reasoning_effort") and getattr(request, name) is None
     }
-    default_cap = model.default_params.get("max_tokens", model.max_output_tokens)
+    default_cap = defaults.get("max_tokens", model.max_output_tokens)
     cap = default_cap if request.max_output_tokens is None else request.max_output_tokens
     if cap is not None and model.max_output_tokens is not None:
         cap = min(cap, model.max_output_tokens)
     changes["max_output_tokens"] = cap
-    if not request.stop and "stop" in model.default_params:
-        stop = model.default_params["stop"]
+    if not request.stop and "stop" in defaults:
+        stop = defaults["stop"]
         changes["stop"] = [stop] if isinstance(stop, str) else list(stop)
-    if request.reasoning is None and "reasoning_effort" in model.default_params:
-        changes["reasoning"] = ReasoningOptions(effort=model.default_params["reasoning_effort"])
+    if request.reasoning is None and "reasoning_effort" in defaults:
+        changes["reasoning"] = ReasoningOptions(effort=defaults["reasoning_effort"])
     if model.system_prompt:
         changes["messages"] = [Message("system", [TextPart(model.system_prompt)]), *request.messages]
     return replace(request, **changes)

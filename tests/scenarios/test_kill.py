@@ -24,7 +24,7 @@ providers:
   demo: {type: demo}
 models:
   quick: {price: {input: "1", output: "2"}, route: [{backend: "demo:q"}]}
-  streamed: {price: {input: "1", output: "2"}, route: [{backend: "demo:s,pace=1ms"}]}
+  streamed: {price: {input: "1", output: "2"}, route: [{backend: "demo:s,pace=1ms,tokens=8"}]}
   endless: {price: {input: "1", output: "2"}, route: [{backend: "demo:e,pace=20ms,tokens=100000"}]}
 """
 
@@ -135,6 +135,7 @@ def rows(gateway: Gateway) -> dict[str, dict[str, Any]]:
     return {row["request_id"]: row for row in found}
 
 
+@pytest.mark.usefixtures("gateway")
 def test_the_load_was_one(seen: Seen) -> None:
     assert len(seen.whole) > 20 * ROUNDS, "too few answers to show anything"
     assert any(request_id in seen.begun for request_id in seen.whole), "no stream came to its end"

@@ -23,6 +23,8 @@ SETTINGS = """
     max_output_tokens: 1000
     default_params: {temperature: 0.5, max_tokens: 300, stop: [END], seed: 7, reasoning_effort: low}
 """
+PLAIN_SETTINGS = SETTINGS.replace(", seed: 7, reasoning_effort: low", "")
+"""What every dialect can carry."""
 
 
 def grid_with(settings: str = "") -> Grid:
@@ -102,7 +104,7 @@ def test_the_caller_s_request_stays_as_it_was() -> None:
 @pytest.mark.parametrize("surface", ["openai", "native"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_each_target_gets_the_same_body_however_often_it_is_asked(surface: str, place: int) -> None:
-    exchange, attempt = translated(surface, place, SETTINGS)
+    exchange, attempt = translated(surface, place, PLAIN_SETTINGS)
     again = Attempt(2, attempt.target)
     assert translate(exchange, again)
     assert again.body == attempt.body
@@ -157,7 +159,7 @@ def test_the_operator_s_system_prompt_comes_before_the_caller_s(surface: str) ->
 
 def test_anthropic_gets_both_system_prompts_in_order() -> None:
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
-    body = body_of("openai", 1, SETTINGS, messages=messages)
+    body = body_of("openai", 1, PLAIN_SETTINGS, messages=messages)
     text = json.dumps(body["system"])
     assert text.index("Be brief.") < text.index("Be kind.")
     assert body["max_tokens"] == 300
@@ -168,6 +170,15 @@ def test_quotes_in_the_system_prompt_are_quoted() -> None:
     prompt = 'Say "yes"\\no.'
     body = body_of("openai", 0, f"    system_prompt: {json.dumps(prompt)}\n")
     assert body["messages"][0]["content"] == prompt
+
+
+@pytest.mark.parametrize("surface", ["openai", "native"])
+@pytest.mark.parametrize("default", ["seed: 7", "presence_penalty: 1", "frequency_penalty: 1"])
+def test_a_default_that_a_target_cannot_carry_is_left_out_there(surface: str, default: str) -> None:
+    """The caller never wrote it: telling him to remove it would be nonsense, and the target would never serve."""
+    body = body_of(surface, 1, f"    default_params: {{{default}, max_tokens: 5}}\n")
+    assert body["max_tokens"] == 5
+    assert default.partition(":")[0] not in body
 
 
 # -- what a target cannot carry ---------------------------------------------------------------------------------------
