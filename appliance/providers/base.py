@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from appliance.errors import clipped
 from appliance.exchange import Failure, Upstream
 from appliance.formats.base import UpstreamFormat
 
@@ -39,7 +40,7 @@ class Endpoint:
     def scrub(self, text: str) -> str:
         """The text without this provider's secrets, for messages and logs that quote the upstream."""
         for secret in self.secrets:
-            text = text.replace(secret, "[redacted]")
+            text = _without(text, secret)
         return text
 
 
@@ -82,6 +83,22 @@ class Provider:
         raise AssertionError(f"{self.type} is called over HTTP")
 
 
+SECRET_START = 8
+"""So many characters of a secret betray it: texts may have been cut in its middle before they come here."""
+
+
+def _without(text: str, secret: str) -> str:
+    start = secret[:SECRET_START]
+    place = text.find(start)
+    while place >= 0:
+        end = place + len(start)
+        while end < len(text) and end - place < len(secret) and text[end] == secret[end - place]:
+            end += 1
+        text = f"{text[:place]}[redacted]{text[end:]}"
+        place = text.find(start, place + len("[redacted]"))
+    return text
+
+
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota", "quota_exceeded")
 
 
@@ -91,7 +108,8 @@ def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: 
     text = endpoint.scrub(error.message)
     detail = f"{endpoint.name} answered {status}: {text}"
     if status in (400, 413, 422):
-        return Failure("caller", "VALIDATION_ERROR", text, status, param=error.param, detail=detail)
+        param = clipped(endpoint.scrub(error.param)) if error.param else None
+        return Failure("caller", "VALIDATION_ERROR", text, status, param=param, detail=detail)
     if status == 429:
         wait = retry_after(headers, time.time())
         if wait is None:

@@ -187,10 +187,12 @@ async def test_a_cut_is_a_cut() -> None:
     assert not stream.complete
 
 
-@pytest.mark.parametrize("garbage", [b"data: {not json\n\n", b"data: 7\n\n", b"data: []\n\n", b'data: {"choices": 3}\n\n'])
+@pytest.mark.parametrize(
+    "garbage", [b"data: {not json\n\n", b"data: 7\n\n", b"data: []\n\n", b'data: {"choices": 3}\n\n']
+)
 async def test_events_that_are_none_of_the_dialect_are_a_mismatch(garbage: bytes) -> None:
     with pytest.raises(GatewayError) as caught:
-        await read(stream_of(garbage))
+        await read(stream_of(b"data: " + garbage + b"\n\n"))
     assert caught.value.code == "UPSTREAM_SHAPE_MISMATCH"
 
 

@@ -57,7 +57,9 @@ def body_of(surface: str, place: int = 0, settings: str = "", **changes: Any) ->
     return body
 
 
-@pytest.mark.parametrize(("surface", "place", "through"), [("openai", 0, True), ("openai", 1, False), ("native", 0, False)])
+@pytest.mark.parametrize(
+    ("surface", "place", "through"), [("openai", 0, True), ("openai", 1, False), ("native", 0, False)]
+)
 def test_only_the_same_dialect_goes_through(surface: str, place: int, through: bool) -> None:
     _, attempt = translated(surface, place)
     assert attempt.passthrough is through
@@ -65,7 +67,7 @@ def test_only_the_same_dialect_goes_through(surface: str, place: int, through: b
 
 
 def test_in_the_same_dialect_what_we_do_not_know_goes_through() -> None:
-    unknown = {"service_tier": "flex", "prediction": {"type": "content", "content": [1.10, None]}}
+    unknown: dict[str, Any] = {"service_tier": "flex", "prediction": {"type": "content", "content": [1.10, None]}}
     messages = [{"role": "user", "content": [{"type": "hologram", "data": "x"}]}]
     assert body_of("openai", messages=messages, **unknown) == {"model": "up-model", "messages": messages, **unknown}
 

@@ -1,0 +1,288 @@
+"""The whole line in one process: its order, its endings, and that a row is written before the last byte leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from appliance.exchange import ConnectFailed, Exchange
+from appliance.pipeline import run as run_file
+from appliance.pipeline.run import run
+from appliance.pipeline.settle import settle
+from appliance.state import State
+from support.build import (
+    FakeClient,
+    FakePools,
+    FakeUpstream,
+    chat_body,
+    client_of,
+    journal_of,
+    make_exchange,
+    make_grid,
+    make_state,
+)
+from support.sse import ended, failure_of
+from support.upstream import chunk, completion, text_stream
+
+FOR_EVER = 60.0
+BOTH = pytest.mark.parametrize("surface", ["native", "openai"])
+STREAMED = pytest.mark.parametrize("stream", [False, True])
+
+
+def upstream_of(stream: bool) -> FakeUpstream:
+    return FakeUpstream(*text_stream("hello")) if stream else FakeUpstream(json.dumps(completion()).encode())
+
+
+def refusal(status: int, **headers: str) -> FakeUpstream:
+    return FakeUpstream(b'{"error":{"message":"no"}}', status=status, headers=headers)
+
+
+def exchange_of(surface: str = "native", client: FakeClient | None = None, **changes: Any) -> Exchange:
+    clock = asyncio.get_running_loop().time
+    exchange = make_exchange(make_grid(), chat_body(**changes), surface=surface, clock=clock)
+    if client:
+        exchange.client = client
+    return exchange
+
+
+async def line(exchange: Exchange, *script: Any) -> State:
+    state = make_state(pools=FakePools(*script))
+    async with asyncio.timeout(5):
+        await run(exchange, state)
+    return state
+
+
+def opened(state: State) -> list[str]:
+    pools: Any = state.pools
+    return [name for name, *_ in pools.opened]
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+class Witness(FakeClient):
+    """Looks into the journal at the moment the last bytes arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: State | None = None
+        self.rows_at_the_end: list[str] = []
+        self.rows_before = 0
+
+    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self._look()
+        await super().whole(status, headers, body)
+
+    async def send(self, data: bytes) -> None:
+        assert self.state
+        if b"[DONE]" in data:
+            self._look()
+        else:
+            self.rows_before += len(journal_of(self.state).ended)
+        await super().send(data)
+
+    def _look(self) -> None:
+        assert self.state
+        self.rows_at_the_end += [row["status"] for row in journal_of(self.state).ended]
+
+
+@BOTH
+@STREAMED
+async def test_the_row_is_written_before_the_last_bytes_leave(surface: str, stream: bool) -> None:
+    witness = Witness()
+    exchange = exchange_of(surface, witness, stream=stream)
+    witness.state = make_state(pools=FakePools(upstream_of(stream)))
+    await run(exchange, witness.state)
+    assert witness.ended
+    assert witness.rows_at_the_end == ["completed"]
+    assert witness.rows_before == 0
+
+
+@pytest.mark.parametrize(
+    ("credential", "body", "code"),
+    [
+        ("sgk_wrong", b"not JSON", "AUTH_TOKEN_INVALID"),
+        (None, chat_body("unknown"), "AUTH_TOKEN_MISSING"),
+        ("", chat_body(), "AUTH_TOKEN_MISSING"),
+    ],
+)
+async def test_nothing_is_read_before_the_caller_is_known(credential: str | None, body: bytes, code: str) -> None:
+    exchange = make_exchange(make_grid(), body, credential=credential, clock=asyncio.get_running_loop().time)
+    state = await line(exchange)
+    assert client_of(exchange).json()["error"]["code"] == code
+    assert opened(state) == []
+    assert journal_of(state).begun == []
+
+
+@BOTH
+async def test_what_is_refused_goes_nowhere(surface: str) -> None:
+    exchange = exchange_of(surface, model="unknown")
+    state = await line(exchange)
+    assert client_of(exchange).status == 404
+    assert (opened(state), journal_of(state).begun, exchange.attempts) == ([], [], [])
+
+
+# -- failing over -----------------------------------------------------------------------------------------------------
+
+
+FIRST: dict[str, Callable[[], FakeUpstream | Exception]] = {
+    "no connection": lambda: ConnectFailed("refused"),
+    "a broken server": lambda: refusal(500),
+    "a limit": lambda: refusal(429),
+    "a refused key": lambda: refusal(401),
+    "an unknown model": lambda: refusal(404),
+    "no answer in a 200": lambda: FakeUpstream(b"garbage"),
+}
+
+
+@STREAMED
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+async def test_before_the_first_content_the_next_target_takes_over(stream: bool, first: Callable[[], Any]) -> None:
+    exchange = exchange_of(stream=stream)
+    state = await line(exchange, first(), upstream_of(stream))
+    client = client_of(exchange)
+    assert client.status == 200
+    assert client.headers == {"X-Scaigrid-Backend": "two:b", "X-Scaigrid-Attempts": "2"}
+    (row,) = journal_of(state).ended
+    assert [attempt["status"] for attempt in json.loads(row["attempts"])] == ["failed", "completed"]
+    assert (row["status"], row["backend_id"]) == ("completed", "two:b")
+    assert len(journal_of(state).begun) == 1
+
+
+async def test_after_the_first_content_nobody_takes_over() -> None:
+    exchange = exchange_of(stream=True)
+    state = await line(exchange, FakeUpstream(chunk({"content": "half"})), upstream_of(True))
+    assert opened(state) == ["one"]
+    assert failure_of(client_of(exchange).body)
+
+
+async def test_the_caller_s_fault_is_not_carried_from_target_to_target() -> None:
+    exchange = exchange_of()
+    state = await line(exchange, refusal(400), upstream_of(False))
+    assert opened(state) == ["one"]
+    assert client_of(exchange).status == 422
+
+
+async def test_when_all_fail_the_caller_gets_the_last_failure_and_pays_nothing() -> None:
+    exchange = exchange_of()
+    state = await line(exchange, refusal(500), refusal(500), refusal(429, **{"retry-after": "30"}))
+    client = client_of(exchange)
+    assert (client.status, client.headers["Retry-After"]) == (429, "30")
+    assert client.headers["X-Scaigrid-Attempts"] == "3"
+    assert client.json()["error"]["retry_after"] == 30
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["cost_nano"], row["error_code"]) == ("failed", 0, "BACKEND_RATE_LIMITED")
+    assert len(json.loads(row["attempts"])) == 3
+
+
+# -- the caller leaves ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "output"), [([FOR_EVER], 0), ([chunk({"content": "x" * 40}), FOR_EVER], 10)], ids=["waiting", "reading"]
+)
+async def test_a_caller_who_leaves_is_booked_and_the_upstream_let_go(pieces: list[Any], output: int) -> None:
+    upstream = FakeUpstream(*pieces)
+    state = make_state(pools=FakePools(upstream))
+    exchange = exchange_of(stream=True)
+    task = asyncio.ensure_future(run(exchange, state))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["estimated"], row["output_tokens"]) == ("cancelled", True, output)
+    assert row["input_tokens"] == exchange.input_estimate
+    assert row["cost_nano"] > 0
+    assert upstream.closed
+    assert not client_of(exchange).ended
+
+
+async def test_a_caller_who_leaves_while_he_is_sent_to_is_booked() -> None:
+    class Deaf(FakeClient):
+        async def send(self, data: bytes) -> None:
+            await asyncio.sleep(FOR_EVER)
+
+    upstream = upstream_of(True)
+    state = make_state(pools=FakePools(upstream))
+    task = asyncio.ensure_future(run(exchange_of(client=Deaf(), stream=True), state))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [row["status"] for row in journal_of(state).ended] == ["cancelled"]
+    assert upstream.closed
+
+
+async def test_a_caller_who_leaves_during_the_pause_between_attempts_pays_nothing() -> None:
+    state = make_state(pools=FakePools(refusal(500), refusal(429, **{"retry-after": "1.5"})))
+    task = asyncio.ensure_future(run(exchange_of(), state))
+    await asyncio.sleep(0.03)
+    assert len(opened(state)) == 2
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["cost_nano"], row["input_tokens"]) == ("cancelled", 0, 0)
+
+
+# -- our own failures -------------------------------------------------------------------------------------------------
+
+
+@BOTH
+async def test_no_call_is_made_that_cannot_be_booked(surface: str) -> None:
+    exchange, state = exchange_of(surface), make_state(pools=FakePools(upstream_of(False)))
+    journal_of(state).failing = True
+    await run(exchange, state)
+    assert client_of(exchange).status == 503
+    assert opened(state) == []
+
+
+@pytest.fixture
+def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> State:
+    """A state whose disk fills up while the call runs; it answers whatever is asked of it first."""
+    state = make_state()
+
+    def settle_and_fill_the_disk(exchange: Exchange) -> None:
+        settle(exchange)
+        journal_of(state).failing = True
+
+    monkeypatch.setattr(run_file, "settle", settle_and_fill_the_disk)
+    return state
+
+
+@BOTH
+async def test_a_whole_answer_that_cannot_be_booked_is_not_given_out(surface: str, full_at_the_end: State) -> None:
+    exchange = exchange_of(surface)
+    full_at_the_end.pools = cast(Any, FakePools(upstream_of(False)))
+    await run(exchange, full_at_the_end)
+    client = client_of(exchange)
+    assert client.status == 503
+    assert b"hello" not in client.body
+
+
+async def test_a_stream_that_cannot_be_booked_ends_with_an_error(full_at_the_end: State) -> None:
+    exchange = exchange_of(stream=True)
+    full_at_the_end.pools = cast(Any, FakePools(upstream_of(True)))
+    await run(exchange, full_at_the_end)
+    told = failure_of(client_of(exchange).body)
+    assert told
+    assert told["code"] == "JOURNAL_UNAVAILABLE"
+    assert ended(client_of(exchange).body)
+
+
+async def test_a_fault_of_ours_is_booked_and_passed_on() -> None:
+    class Faulty(FakePools):
+        async def open(self, *_: Any) -> Any:
+            raise ZeroDivisionError("a fault of ours")
+
+    exchange, state = exchange_of(), make_state(pools=Faulty())
+    with pytest.raises(ZeroDivisionError):
+        await run(exchange, state)
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["error_code"]) == ("failed", "INTERNAL_ERROR")
+    assert client_of(exchange).status == 0
