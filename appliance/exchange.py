@@ -41,6 +41,7 @@ class User:
     display_name: str = ""
     declared: str = ""
     """`FILE:LINE` of the YAML entry; empty for people made at run time."""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Principal:
     permissions: frozenset[str]
     email: str = ""
     expires_unix: float | None = None
+    groups: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
     inactive: tuple[str, str] | None = None
@@ -248,6 +250,10 @@ class Exchange:
     """The journal knows of this call, so it owes a row."""
     status: Status = "failed"
     error: GatewayError | None = None
+    charged: bool = False
+    """The call counts in request budgets: it was answered, or given up while an upstream worked on it."""
+    entry: int = 0
+    """The ledger's running number of its posting."""
     cost_nano: int = 0
     backend_cost_nano: int = 0
     writer: AnswerWriter | None = None

@@ -29,17 +29,22 @@ import config
 from appliance import app as application
 from appliance.api.accept import Appliance
 from appliance.exchange import Key
-from appliance.grid.compile import ADMIN_USER_ID, compile_grid, people
+from appliance.grid.compile import ADMIN_USER_ID, budgets, compile_grid, people
 from appliance.grid.grid import Grid
 from appliance.grid.holder import Generation, Holder
+from appliance.grid.prices import usd
+from appliance.limits import Budget
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
 from appliance.state.journal import Journal, Row, recover
+from appliance.state.ledger import Balance, Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log, LogHandler
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
 from appliance.state.store import SchemaMismatch, Store
+from appliance.state.usage import UsageStore
 
 BACKLOG = 1024
 POLL_S = 0.05
@@ -103,8 +108,10 @@ def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
     except Exception as error:  # peewee and sqlite3 have many ways to say it
         raise CannotStart(f"the database {database} cannot be opened: {error}") from error
 
+    usage = UsageStore(store)
+
     def save(rows: Sequence[Row]) -> None:
-        store.write(lambda: store.add_usage(rows)).result()
+        store.write(lambda: usage.add(rows)).result()
 
     log = Log()
     _route_loggers(log)
@@ -123,7 +130,41 @@ def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
     directory.declare(users, [*declared, *store.keys(), _admin_key(data_dir / "admin.key")], suspended)
     for problem in loaded.warnings:
         _log.warning("%s", problem)
-    return State(directory, store, Journal(folder, save), Pools(), Metrics(), log, Health())
+    return State(
+        directory=directory,
+        store=store,
+        usage=usage,
+        ledger=_ledger(loaded, usage),
+        limiter=Limiter(),
+        journal=Journal(folder, save),
+        pools=Pools(),
+        metrics=Metrics(),
+        log=log,
+        health=Health(),
+    )
+
+
+def _ledger(loaded: config.Loaded, usage: UsageStore) -> Ledger:
+    """Balances are what the rows say: nothing else is kept, so nothing else can differ from them after a restart."""
+    ledger = Ledger(_tell_budget)
+    ledger.continue_from(usage.highest_entry())
+    now_ms = int(time.time() * 1000)
+    for budget in budgets(loaded):
+        account = ledger.open(budget, now_ms)
+        balance = account.balance
+        ledger.add_opening(account, usage.used(budget.subject, balance.start_ms, balance.end_ms, ledger.next_entry))
+    return ledger
+
+
+def _tell_budget(event: str, budget: Budget, balance: Balance) -> None:
+    _log.warning(
+        "%s: budget %s has used %s USD, %d tokens, %d requests of its period",
+        event,
+        budget.id,
+        usd(balance.cost),
+        balance.tokens,
+        balance.requests,
+    )
 
 
 def _admin_key(path: Path) -> Key:

@@ -12,7 +12,7 @@ from appliance.api.envelope import Page, cursor_of, iso, limit_of, seq_of, unix_
 from appliance.errors import GatewayError, invalid
 from appliance.grid.prices import usd
 from appliance.permissions import accounting_scope
-from appliance.state.store import GROUPS, UsageFilter
+from appliance.state.usage import GROUPS, UsageFilter
 
 PERIODS_S = {"hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}
 """`period` without `start` means the last hour, 24 hours, 7 days or 30 days."""
@@ -22,7 +22,7 @@ async def list_usage(call: Call) -> Page:
     where = _filter(call)
     limit = limit_of(call.query.get("limit"))
     await _see_own_writes(call)
-    rows = await call.state.store.usage(where, limit + 1, seq_of(call.query.get("cursor")))
+    rows = await call.state.usage.rows(where, limit + 1, seq_of(call.query.get("cursor")))
     page = rows[:limit]
     return Page([_record(row) for row in page], cursor_of(page[-1]["seq"]) if len(rows) > limit else None)
 
@@ -33,7 +33,7 @@ async def summarize_usage(call: Call) -> list[dict[str, Any]]:
         raise invalid("group_by", f"takes one of {', '.join(GROUPS)}")
     where = _filter(call)
     await _see_own_writes(call)
-    return [_sum(row) for row in await call.state.store.usage_summary(where, group_by)]
+    return [_sum(row) for row in await call.state.usage.summary(where, group_by)]
 
 
 async def _see_own_writes(call: Call) -> None:

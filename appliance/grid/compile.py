@@ -9,12 +9,16 @@ from collections.abc import Iterable, Sequence
 import config
 from appliance.exchange import Key, User
 from appliance.grid.grid import FrontendModel, Grid, Policy, Target, Tenant
-from appliance.grid.prices import Price
+from appliance.grid.prices import Price, Rates
+from appliance.limits import Budget, Limits, Scope
 from appliance.providers import PROVIDERS
 from appliance.providers.base import Endpoint
 
 DEFAULT = "default"
 """The partner and the tenant that always exist (contract section 1)."""
+
+KEY_LIMITS, USER_LIMITS, TENANT_LIMITS, PARTNER_LIMITS, UNAUTHENTICATED = map(Limits, (60, 120, 1000, 5000, 60))
+"""What holds when nothing is written: requests per minute (API reference, section 8.4)."""
 
 ADMIN_USER_ID = f"{DEFAULT}:admin"
 
@@ -24,25 +28,116 @@ def compile_grid(loaded: config.Loaded, generation: int) -> Grid:
     document = loaded.document
     endpoints = {name: PROVIDERS[entry.type].prepare(name, entry) for name, entry in document.providers.items()}
     models = {name: _model(name, entry, document, endpoints) for name, entry in document.models.items()}
-    tenants = {DEFAULT: Tenant(DEFAULT, DEFAULT, "Default", False, frozenset(models))}
-    for partner_id, partner in document.partners.items():
-        for tenant_id, tenant in partner.tenants.items():
-            tenants[tenant_id] = Tenant(
-                id=tenant_id,
-                partner_id=partner_id,
-                display_name=tenant.display_name or tenant_id,
-                suspended=tenant.status == "suspended",
-                models=frozenset(allowed(models, tenant.models)),
-            )
+    partners = {DEFAULT: config.Partner()} | dict(document.partners)
+    tenants: dict[str, Tenant] = {}
+    own_limits: dict[str, Limits] = {}
+    for partner_id, partner in partners.items():
+        implicit = {DEFAULT: config.Tenant()} if partner_id == DEFAULT else {}
+        for tenant_id, tenant in (implicit | dict(partner.tenants)).items():
+            tenants[tenant_id] = _tenant(partner_id, partner, tenant_id, tenant, models)
+            own_limits |= _own_limits(tenant_id, tenant, tenants[tenant_id])
     return Grid(
         generation=generation,
         hash=loaded.hash,
         endpoints=endpoints,
         models=models,
         tenants=tenants,
+        own_limits=own_limits,
+        unauthenticated=_limits(document.server.unauthenticated_rate_limits, UNAUTHENTICATED),
         body_limit=document.server.body_limit,
         created_unix=int(time.time()),
     )
+
+
+def _tenant(
+    partner_id: str, partner: config.Partner, tenant_id: str, tenant: config.Tenant, models: Iterable[str]
+) -> Tenant:
+    return Tenant(
+        id=tenant_id,
+        partner_id=partner_id,
+        display_name=tenant.display_name or tenant_id,
+        suspended=tenant.status == "suspended",
+        models=frozenset(allowed(models, tenant.models)),
+        partner_limits=_limits(partner.rate_limits, PARTNER_LIMITS),
+        limits=_limits(tenant.rate_limits, TENANT_LIMITS),
+        user_limits=_limits(tenant.user_rate_limits, USER_LIMITS),
+        key_limits=_limits(tenant.key_rate_limits, KEY_LIMITS),
+    )
+
+
+def _own_limits(tenant_id: str, tenant: config.Tenant, compiled: Tenant) -> dict[str, Limits]:
+    own: dict[str, Limits] = {}
+    for name, user in tenant.users.items():
+        if user.rate_limits:
+            own[f"user:{tenant_id}:{name}"] = _limits(user.rate_limits, compiled.user_limits)
+        for key in user.api_keys:
+            if key.rate_limits:
+                own[f"key:{key_id_of(key.digest)}"] = _limits(key.rate_limits, compiled.key_limits)
+    return own
+
+
+def _limits(entry: config.RateLimits | None, default: Limits) -> Limits:
+    """What is written counts, what is not keeps its default, `unlimited` switches a limit off."""
+    if entry is None:
+        return default
+
+    def chosen(written: int | str | None, otherwise: int | None) -> int | None:
+        return otherwise if written is None else None if isinstance(written, str) else written
+
+    return Limits(
+        chosen(entry.requests_per_minute, default.requests_per_minute),
+        chosen(entry.tokens_per_minute, default.tokens_per_minute),
+        chosen(entry.concurrent_requests, default.concurrent_requests),
+    )
+
+
+def budgets(loaded: config.Loaded) -> list[Budget]:
+    """The budgets that the YAML declares. Ids are made of names, so that balances carry over a reload."""
+    found: list[Budget] = []
+    for partner_id, partner in loaded.document.partners.items():
+        path: tuple[str, ...] = ("partners", partner_id)
+        found += _budgets(loaded, path, "partner", f"partner:{partner_id}", partner.budgets)
+        for tenant_id, tenant in partner.tenants.items():
+            here = (*path, "tenants", tenant_id)
+            found += _budgets(loaded, here, "tenant", f"tenant:{tenant_id}", tenant.budgets)
+            for name, group in tenant.groups.items():
+                found += _budgets(loaded, here, "group", f"group:{tenant_id}:{name}", group.budgets)
+            for name, user in tenant.users.items():
+                there = (*here, "users", name)
+                found += _budgets(loaded, there, "user", f"user:{tenant_id}:{name}", user.budgets)
+                for key in user.api_keys:
+                    found += _budgets(loaded, there, "key", f"key:{key_id_of(key.digest)}", key.budgets)
+    return found
+
+
+def _budgets(
+    loaded: config.Loaded, path: tuple[str, ...], scope: Scope, subject: str, entries: Iterable[config.Budget]
+) -> list[Budget]:
+    place = loaded.places.get(path)
+    found: dict[str, Budget] = {}
+    for entry in entries:
+        base = f"{subject}:{entry.name or entry.period}"
+        number = sum(1 for known in found if known == base or known.startswith(f"{base}.")) + 1
+        budget_id = base if number == 1 else f"{base}.{number}"
+        found[budget_id] = Budget(
+            id=budget_id,
+            scope=scope,
+            subject=subject,
+            period=entry.period,
+            timezone=entry.timezone,
+            cost_limit=entry.cost_limit,
+            token_limit=entry.token_limit,
+            request_limit=entry.request_limit,
+            soft_ppm=entry.soft_ppm,
+            hard_action=entry.hard_action,
+            name=entry.name or "",
+            declared=f"{place.file}:{place.line}" if place else "scaigrid.yaml",
+        )
+    return list(found.values())
+
+
+def key_id_of(digest: str) -> str:
+    return f"apikey_{digest[:16]}"
 
 
 def allowed(names: Iterable[str], globs: Sequence[str]) -> list[str]:
@@ -70,6 +165,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
                         email=user.email or "",
                         display_name=user.display_name or name,
                         declared=declared,
+                        groups=tuple(sorted(g for g, group in tenant.groups.items() if name in group.users)),
                     )
                 )
                 keys += [_key(user_id, key, declared) for key in user.api_keys]
@@ -78,7 +174,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
 
 def _key(user_id: str, key: config.ApiKey, declared: str) -> Key:
     return Key(
-        id=f"apikey_{key.digest[:16]}",
+        id=key_id_of(key.digest),
         digest=key.digest,
         user_id=user_id,
         name=key.name,
@@ -138,4 +234,9 @@ def _priorities(entry: config.RoutingPolicy) -> list[int]:
 
 
 def _price(entry: config.Price) -> Price:
-    return Price(entry.input, entry.output, entry.cached_input, entry.cache_write)
+    return Price(_rates(entry), tuple(_rates(tier) for tier in entry.tiers), entry.request)
+
+
+def _rates(entry: config.Price | config.Tier) -> Rates:
+    above = entry.above if isinstance(entry, config.Tier) else 0
+    return Rates(entry.input, entry.output, entry.cached_input, entry.cache_write, entry.reasoning, above)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from appliance.grid.limits import Limits
 from appliance.grid.prices import Price
+from appliance.limits import Limits
 from appliance.providers.base import Endpoint
 
 

@@ -14,6 +14,25 @@ MEDIA_TOKENS = 1_100
 _MEDIA = re.compile(rb"base64,[A-Za-z0-9+/=_\\-]+|\"data\"\s*:\s*\"[A-Za-z0-9+/=_\\-]{64,}")
 
 
+MEDIA_BOUND_TOKENS = 50_000
+HIDDEN_BOUND_TOKENS = 2_048
+_URL_MEDIA = re.compile(rb"\"url\"\s*:\s*\"https?:")
+
+
+def input_bound(body: bytes, system_prompt: str | None) -> int:
+    """An upper bound of the input tokens of a request (docs/accounting.md says why it is safe).
+
+    No tokeniser of the providers makes more tokens than bytes of text, and every message brings more bytes of JSON than
+    a provider adds tokens for it. Media count at most MEDIA_BOUND_TOKENS a piece, and a provider's own hidden prompts
+    (for tools, say) at most HIDDEN_BOUND_TOKENS.
+    """
+    media = [found.end() - found.start() for found in _MEDIA.finditer(body)]
+    remote = sum(1 for _ in _URL_MEDIA.finditer(body)) if b"http" in body else 0
+    text = len(body) - sum(media) + len((system_prompt or "").encode())
+    known = sum(min(size, MEDIA_BOUND_TOKENS) for size in media)
+    return text + known + remote * MEDIA_BOUND_TOKENS + HIDDEN_BOUND_TOKENS
+
+
 def tokens_of(byte_count: int) -> int:
     return -(-byte_count // BYTES_PER_TOKEN)
 

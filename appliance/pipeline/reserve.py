@@ -44,7 +44,7 @@ def _reserve(exchange: Exchange, state: State) -> None:
     assert exchange.principal
     assert exchange.model
     ledger, subjects, model = state.ledger, exchange.principal.subjects, exchange.model
-    now_ms = int(exchange.now_unix() * 1000)
+    now_ms = int(_now_unix(exchange) * 1000)
     room = ledger.room(subjects, now_ms)
     cap = largest_answer(model, exchange.asked_cap)
     if room is not None:
@@ -70,6 +70,10 @@ def worst_case(exchange: Exchange, model: FrontendModel, cap: int) -> Amount:
     return Amount(model.price.worst(exchange.input_bound, output), exchange.input_bound + output, 1)
 
 
+def _now_unix(exchange: Exchange) -> float:
+    return exchange.received_unix + exchange.clock() - exchange.received_at
+
+
 def _covered_cap(exchange: Exchange, model: FrontendModel, room: Amount) -> int:
     """The largest cap whose worst case fits into what is left."""
     by_tokens = (room.tokens - exchange.input_bound) // exchange.n
@@ -79,7 +83,7 @@ def _covered_cap(exchange: Exchange, model: FrontendModel, room: Amount) -> int:
 
 def _refusal(exchange: Exchange, exceeded: BudgetExceeded) -> GatewayError:
     budget = exceeded.budget
-    wait_s = max(1.0, exceeded.resets_ms / 1000 - exchange.now_unix()) if budget.period != "total" else None
+    wait_s = max(1.0, exceeded.resets_ms / 1000 - _now_unix(exchange)) if budget.period != "total" else None
     what = {"cost": "cost", "tokens": "token", "requests": "request"}[exceeded.name]
     return GatewayError(
         "BUDGET_EXCEEDED",

@@ -1,4 +1,4 @@
-"""The whole line on one screen: authenticate → admit → route → translate → call → reply → settle → record.
+"""The whole line on one screen: authenticate → admit → reserve → route → translate → call → reply → settle → record.
 
 `accept` (appliance/api/accept.py) comes before it and catches what nobody foresaw.
 """
@@ -14,6 +14,7 @@ from appliance.pipeline.authenticate import authenticate
 from appliance.pipeline.call import call
 from appliance.pipeline.record import record
 from appliance.pipeline.reply import close, reply
+from appliance.pipeline.reserve import reserve
 from appliance.pipeline.route import exhausted, route
 from appliance.pipeline.settle import settle
 from appliance.pipeline.translate import translate
@@ -25,6 +26,7 @@ async def run(exchange: Exchange, state: State) -> None:
     try:
         authenticate(exchange, state)
         admit(exchange, state)
+        await reserve(exchange, state)
         for attempt in route(exchange, state):
             if translate(exchange, attempt) and await call(exchange, attempt, state):
                 await reply(exchange, attempt, state)
@@ -37,7 +39,7 @@ async def run(exchange: Exchange, state: State) -> None:
         exchange.status = "cancelled"
         raise
     finally:  # no await below: a client that hangs up cannot split it
-        settle(exchange)
+        settle(exchange, state)
         record(exchange, state)
     # The last bytes leave only now, so that nobody holds a whole answer whose row a kill could still lose.
     await close(exchange)

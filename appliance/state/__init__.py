@@ -8,10 +8,13 @@ from random import Random
 from appliance.state.directory import Directory
 from appliance.state.health import Health
 from appliance.state.journal import Journal
+from appliance.state.ledger import Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
 from appliance.state.store import Store
+from appliance.state.usage import UsageStore
 
 
 @dataclass(slots=True)
@@ -20,6 +23,9 @@ class State:
 
     directory: Directory
     store: Store
+    usage: UsageStore
+    ledger: Ledger
+    limiter: Limiter
     journal: Journal
     pools: Pools
     metrics: Metrics

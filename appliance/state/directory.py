@@ -51,6 +51,8 @@ class Directory:
         principal.roles = user.roles
         principal.permissions = permissions_of(user.roles)
         principal.email = user.email
+        principal.groups = user.groups
+        principal.subjects = _subjects(key, user)
         principal.expires_unix = key.expires_unix
         principal.inactive = self._inactive(key, user)
         self._principals[key.digest] = principal
@@ -95,6 +97,11 @@ class Directory:
         key = self.keys[key_id]
         key.revoked_unix = self._now_unix()
         self._principals[key.digest].inactive = ("AUTH_TOKEN_INVALID", "the key was revoked")
+
+
+def _subjects(key: Key, user: User) -> tuple[str, ...]:
+    groups = (f"group:{user.tenant_id}:{group}" for group in user.groups)
+    return (f"partner:{user.partner_id}", f"tenant:{user.tenant_id}", *groups, f"user:{user.id}", f"key:{key.id}")
 
 
 def _same_identity(principal: Principal, key: Key, user: User) -> bool:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.state.periods import Period, window
+from appliance.limits import Budget
+from appliance.state.periods import window
 
 MAX_OPEN_RESERVATIONS = 200_000
 EXPIRE_MS = 6 * 3600 * 1000
 """Longer than any call may take; a reservation this old was lost by a fault of ours."""
-
-HardAction = Literal["block", "notify", "throttle"]
-Scope = Literal["partner", "tenant", "user", "group", "key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +35,6 @@ class Amount:
         assert self.cost >= 0
         assert self.tokens >= 0
         assert self.requests >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A limit on one subject (`tenant:acme`) for a period. At least one of the three limits is set.
-
-    `soft_ppm` is the soft limit's share of the limit in millionths. `declared` is FILE:LINE of the YAML entry, empty
-    for one that was made over the API.
-    """
-
-    id: str
-    scope: Scope
-    subject: str
-    period: Period
-    timezone: str = "UTC"
-    cost_limit: int | None = None
-    token_limit: int | None = None
-    request_limit: int | None = None
-    soft_ppm: int = 800_000
-    hard_action: HardAction = "block"
-    declared: str = ""
-
-    def limits(self) -> tuple[tuple[str, int], ...]:
-        pairs = (("cost", self.cost_limit), ("tokens", self.token_limit), ("requests", self.request_limit))
-        return tuple((name, limit) for name, limit in pairs if limit is not None)
 
 
 @dataclass(slots=True)
@@ -129,6 +102,8 @@ class Ledger:
         self._open: dict[int, Reservation] = {}
         self._next_id = 1
         self._now_ms = 0
+        self._entry = 0
+        self._throttling = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._on_event = on_event
 
@@ -140,6 +115,7 @@ class Ledger:
         start, end = window(budget.period, budget.timezone, self._forward(now_ms))
         account = Account(budget, Balance(start, end))
         self._accounts[budget.id] = account
+        self._throttling += budget.hard_action == "throttle"
         self._by_subject.setdefault(budget.subject, []).append(account)
         for reservation in self._open.values():
             if budget.subject in reservation.subjects and reservation.at_ms >= start:
@@ -159,6 +135,7 @@ class Ledger:
     def close(self, budget_id: str) -> None:
         """Take a budget away. Reservations that hold something in it are resolved against it all the same."""
         account = self._accounts.pop(budget_id)
+        self._throttling -= account.budget.hard_action == "throttle"
         accounts = self._by_subject[account.budget.subject]
         accounts.remove(account)
         if not accounts:
@@ -175,8 +152,15 @@ class Ledger:
             _roll(account, now_ms)
         return account
 
-    def applies(self, subjects: Iterable[str]) -> bool:
-        return any(subject in self._by_subject for subject in subjects)
+    @property
+    def next_entry(self) -> int:
+        """The running number that the next posting gets. See `entry` of the usage rows."""
+        return self._entry + 1
+
+    def continue_from(self, entry: int) -> None:
+        """At start: the highest number that was ever given."""
+        assert not self._open
+        self._entry = entry
 
     # -- the life of a reservation --
 
@@ -212,15 +196,17 @@ class Ledger:
         self._open[reservation.id] = reservation
         return reservation
 
-    def post(self, reservation: Reservation, used: Amount) -> None:
-        """Settle to what was used. More than was reserved is booked all the same, and shown as overrun."""
+    def post(self, reservation: Reservation, used: Amount) -> int:
+        """Settle to what was used; returns the entry's number. More than was reserved is booked all the same."""
         self._resolve(reservation, "posted")
+        self._entry += 1
         for account, balance in reservation.held:
             balance.cost += used.cost
             balance.tokens += used.tokens
             balance.requests += used.requests
             balance.overrun += max(0, used.cost - reservation.amount.cost)
             self._tell(account, balance)
+        return self._entry
 
     def void(self, reservation: Reservation) -> None:
         self._resolve(reservation, "voided")
@@ -235,6 +221,10 @@ class Ledger:
     @property
     def open_reservations(self) -> int:
         return len(self._open)
+
+    @property
+    def any_throttles(self) -> bool:
+        return self._throttling > 0
 
     def throttled(self, subjects: Iterable[str], now_ms: int) -> bool:
         """A budget that throttles is used up."""

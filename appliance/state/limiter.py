@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.limits import Limits
+
 WINDOW_S = 60
 THROTTLE_DIVISOR = 10
 """What `hard_action: throttle` leaves of every limit: a tenth, and at least one request."""
@@ -18,15 +20,6 @@ SWEEP_EVERY = 4096
 """Idle meters are dropped after so many takes, so that memory follows the subjects of the last minute."""
 
 Kind = Literal["requests", "tokens", "concurrent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """None: not limited."""
-
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrent_requests: int | None = None
 
 
 class Limited(Exception):

@@ -6,10 +6,10 @@ Days have 23, 24 or 25 hours where the clocks change; a week begins on Monday.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
 from zoneinfo import ZoneInfo
 
-Period = Literal["daily", "weekly", "monthly", "total"]
+from appliance.limits import Period
+
 NEVER_MS = 1 << 62
 """The end of a period that does not end."""
 

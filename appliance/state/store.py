@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import peewee
 
 from appliance.exchange import Key
-from appliance.state.tables import SCHEMA_VERSION, ApiKeyRow, MetaRow, UsageRow, database
+from appliance.state.tables import MIGRATIONS, SCHEMA_VERSION, TABLES, ApiKeyRow, MetaRow, database
 
 T = TypeVar("T")
 
@@ -52,8 +52,11 @@ class Store:
                     f"the database has schema {found}, this version knows {SCHEMA_VERSION}: "
                     "start the newer version again, or restore a backup made by this one"
                 )
+            for version in range(found + 1, SCHEMA_VERSION + 1) if found else ():
+                for statement in MIGRATIONS[version]:
+                    self._database.execute_sql(statement)  # type: ignore[no-untyped-call]
+            self._database.create_tables(TABLES)
             if found < SCHEMA_VERSION:
-                self._database.create_tables([ApiKeyRow, UsageRow])
                 MetaRow.insert(name="schema_version", value=str(SCHEMA_VERSION)).on_conflict_replace().execute()
 
     # -- threads --

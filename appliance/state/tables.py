@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import peewee
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    2: (
+        "ALTER TABLE usage ADD COLUMN groups VARCHAR(255) NOT NULL DEFAULT ''",
+        "ALTER TABLE usage ADD COLUMN charged INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE usage ADD COLUMN reserved_nano BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE usage ADD COLUMN entry BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX usage_entry ON usage (entry)",
+    ),
+}
+"""The statements that lead from the version before to each. A new database is made by the models alone."""
 
 database = peewee.Proxy()
 
@@ -66,6 +77,8 @@ class UsageRow(Table):
     ttft_ms = peewee.IntegerField(null=True)
     finish_reason = peewee.CharField()
     error_code = peewee.CharField()
+    groups = peewee.CharField()
+    """The user's groups at the time of the call, as `|research|sales|`."""
     charged = peewee.IntegerField()
     """1 when the call counts in request budgets: it was answered, or given up while an upstream worked on it."""
     reserved_nano = peewee.BigIntegerField()
@@ -79,3 +92,6 @@ class UsageRow(Table):
     class Meta:
         table_name = "usage"
         indexes = ((("tenant_id", "created_ms"), False), (("user_id", "created_ms"), False))
+
+
+TABLES = [MetaRow, ApiKeyRow, UsageRow]

@@ -10,6 +10,7 @@ import msgspec
 import peewee
 
 from appliance.permissions import Scope
+from appliance.state.ledger import Amount
 from appliance.state.store import Store, rows_of
 from appliance.state.tables import UsageRow, database
 
@@ -57,10 +58,10 @@ class UsageStore:
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Insert finished calls; a row that is already there (by id) is left alone, so a replay books nothing twice."""
         values = [tuple(row.get(name, _EMPTY_USAGE[name]) for name in _USAGE_FIELDS) for row in rows]
-        connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
+        connection: sqlite3.Connection = database.connection()
         connection.executemany(_INSERT_USAGE, values)
 
-    async def list(self, where: UsageFilter, limit: int, before_seq: int | None) -> list[dict[str, Any]]:
+    async def rows(self, where: UsageFilter, limit: int, before_seq: int | None) -> list[dict[str, Any]]:
         """Rows, newest first, with their `seq`."""
 
         def work() -> list[dict[str, Any]]:
@@ -92,6 +93,42 @@ class UsageStore:
             return rows_of(query)
 
         return await self._store.read(work)
+
+    # -- what balances are made of --
+
+    def highest_entry(self) -> int:
+        """Called once, at start, after the journal's replay."""
+        with database.connection_context():
+            return int(UsageRow.select(peewee.fn.MAX(UsageRow.entry)).scalar() or 0)
+
+    def used(self, subject: str, start_ms: int, end_ms: int, before_entry: int) -> Amount:
+        """What a budget's subject used in a period, by the rows with lower entries. Runs in a reader thread."""
+        query = UsageRow.select(
+            peewee.fn.SUM(UsageRow.cost_nano),
+            peewee.fn.SUM(UsageRow.input_tokens + UsageRow.output_tokens),
+            peewee.fn.SUM(UsageRow.charged),
+        ).where(
+            *_of_subject(subject),
+            UsageRow.created_ms >= start_ms,
+            UsageRow.created_ms < end_ms,
+            UsageRow.entry < before_entry,
+        )
+        cost, tokens, requests = query.scalar(as_tuple=True)
+        return Amount(int(cost or 0), int(tokens or 0), int(requests or 0))
+
+
+def _of_subject(subject: str) -> list[Any]:
+    scope, _, rest = subject.partition(":")
+    if scope == "group":
+        tenant_id, _, group = rest.partition(":")
+        return [UsageRow.tenant_id == tenant_id, UsageRow.groups.contains(f"|{group}|")]
+    columns = {
+        "partner": UsageRow.partner_id,
+        "tenant": UsageRow.tenant_id,
+        "user": UsageRow.user_id,
+        "key": UsageRow.key_id,
+    }
+    return [columns[scope] == rest]
 
 
 def _conditions(where: UsageFilter) -> list[Any]:
