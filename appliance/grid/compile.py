@@ -95,27 +95,28 @@ def budgets(loaded: config.Loaded) -> list[Budget]:
     """The budgets that the YAML declares. Ids are made of names, so that balances carry over a reload."""
     found: list[Budget] = []
     for partner_id, partner in loaded.document.partners.items():
-        path: tuple[str, ...] = ("partners", partner_id)
-        found += _budgets(loaded, path, "partner", f"partner:{partner_id}", partner.budgets)
+        top = ("partners", partner_id)
+        found += _budgets(loaded, top, "partner", f"partner:{partner_id}", partner.budgets)
         for tenant_id, tenant in partner.tenants.items():
-            here = (*path, "tenants", tenant_id)
+            here = (*top, "tenants", tenant_id)
             found += _budgets(loaded, here, "tenant", f"tenant:{tenant_id}", tenant.budgets)
             for name, group in tenant.groups.items():
-                found += _budgets(loaded, here, "group", f"group:{tenant_id}:{name}", group.budgets)
+                found += _budgets(loaded, (*here, "groups", name), "group", f"group:{tenant_id}:{name}", group.budgets)
             for name, user in tenant.users.items():
                 there = (*here, "users", name)
                 found += _budgets(loaded, there, "user", f"user:{tenant_id}:{name}", user.budgets)
-                for key in user.api_keys:
-                    found += _budgets(loaded, there, "key", f"key:{key_id_of(key.digest)}", key.budgets)
+                for position, key in enumerate(user.api_keys):
+                    path = (*there, "api_keys", str(position))
+                    found += _budgets(loaded, path, "key", f"key:{key_id_of(key.digest)}", key.budgets)
     return found
 
 
 def _budgets(
     loaded: config.Loaded, path: tuple[str, ...], scope: Scope, subject: str, entries: Iterable[config.Budget]
 ) -> list[Budget]:
-    place = loaded.places.get(path)
     found: dict[str, Budget] = {}
-    for entry in entries:
+    for position, entry in enumerate(entries):
+        place = loaded.places.get((*path, "budgets", str(position)))
         base = f"{subject}:{entry.name or entry.period}"
         number = sum(1 for known in found if known == base or known.startswith(f"{base}.")) + 1
         budget_id = base if number == 1 else f"{base}.{number}"
