@@ -37,6 +37,7 @@ check: install-dev  ## every linter, type and architecture check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases --exclude make_model tests
 	$(BIN)/lint-imports --no-cache
 
 test: install-dev  ## the test suite

@@ -80,6 +80,8 @@ class Principal:
     """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
     inactive: tuple[str, str] | None = None
     """Error code and reason, once access is cut."""
+    running: set[Callable[[], None]] = field(default_factory=set)
+    """What ends the calls that are under way, the moment access is cut."""
 
 
 # -- one request ------------------------------------------------------------------------------------------------------
@@ -249,6 +251,10 @@ class Exchange:
     begun: bool = False
     """The journal knows of this call, so it owes a row."""
     status: Status = "failed"
+    on_end: Callable[[], None] | None = None
+    """To be called when the last upstream byte was read: nothing can cut the call off from then on."""
+    cut_off: bool = False
+    """The key was revoked or its owner suspended while the call was under way."""
     error: GatewayError | None = None
     charged: bool = False
     """The call counts in request budgets: it was answered, or given up while an upstream worked on it."""

@@ -52,8 +52,6 @@ ROLES: dict[str, frozenset[str]] = {
     "super_admin": frozenset(PERMISSIONS),
 }
 
-_PARTNER_ROLES = frozenset({"partner_viewer", "partner_admin"})
-
 
 def permissions_of(roles: tuple[str, ...]) -> frozenset[str]:
     """Roles are additive: the union of their bundles."""
@@ -105,7 +103,7 @@ def people_scope(principal: Principal) -> Scope:
     if "super_admin" in principal.roles:
         return Scope()
     if "users:manage" in principal.permissions:
-        if _PARTNER_ROLES & set(principal.roles):
+        if "partner_admin" in principal.roles:  # a partner_viewer's reach is for looking, not for managing
             return Scope(principal.partner_id)
         return Scope(principal.partner_id, principal.tenant_id)
     return Scope(principal.partner_id, principal.tenant_id, principal.user_id)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from sanic import HTTPResponse, Request
 
 from appliance.api import envelope
@@ -25,7 +24,7 @@ from appliance.grid.grid import Grid
 from appliance.grid.holder import Holder
 from appliance.grid.prices import usd
 from appliance.permissions import require
-from appliance.pipeline.peek import members
+from appliance.pipeline.peek import decoded, members
 from appliance.pipeline.run import run
 from appliance.state import State
 
@@ -77,7 +76,9 @@ class Call:
         """The JSON object of the request; an empty body is an empty object."""
         if not self.sanic.body:
             return {}
-        return {name: msgspec.json.decode(raw) for name, raw in members(self.sanic.body).items()}
+        members(self.sanic.body)
+        body: dict[str, Any] = decoded(self.sanic.body)
+        return body
 
 
 def request_id_of(request: Request) -> str:

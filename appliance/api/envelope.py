@@ -66,15 +66,18 @@ def seq_of(cursor: str | None) -> int | None:
     if not cursor:
         return None
     try:
-        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        seq = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error):
-        raise invalid("cursor", "is not one that this endpoint gave out") from None
+        seq = -1
+    if not 0 <= seq < 1 << 63 or cursor_of(seq) != cursor:
+        raise invalid("cursor", "is not one that this endpoint gave out")
+    return seq
 
 
 def limit_of(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
         raise invalid("limit", f"takes a whole number from 1 to {MAX_LIMIT}")
     return int(text)
 

@@ -49,6 +49,8 @@ def record(exchange: Exchange, state: State) -> None:
         except JournalFailed as error:
             exchange.status = "failed"
             exchange.error = GatewayError("JOURNAL_UNAVAILABLE", "usage cannot be written at the moment", cause=error)
+    if exchange.on_end:
+        exchange.on_end()
     _count(exchange, state)
 
 

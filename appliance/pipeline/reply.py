@@ -12,7 +12,20 @@ import msgspec
 from appliance.errors import GatewayError
 from appliance.exchange import Attempt, Exchange, Failure, FailureKind, Frame, UpstreamCut
 from appliance.formats import FORMATS, passthrough
-from appliance.formats.chat import Failed, Finished, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, UsageSeen
+from appliance.formats.chat import (
+    Failed,
+    Finished,
+    Part,
+    ReasoningDelta,
+    ReasoningPart,
+    RefusalDelta,
+    RefusalPart,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    ToolCallPart,
+    UsageSeen,
+)
 from appliance.formats.native import usage_object
 from appliance.grid.prices import usd
 from appliance.pipeline.rates import rate_headers
@@ -25,7 +38,7 @@ async def reply(exchange: Exchange, attempt: Attempt, state: State) -> None:
     if attempt.reply:
         exchange.finish_reason = next((c.finish_reason or "" for c in attempt.reply.choices), "")
         if attempt.reply.usage is None:
-            exchange.output_bytes = len(msgspec.json.encode([choice.parts for choice in attempt.reply.choices]))
+            exchange.output_bytes = sum(_said_bytes(part) for c in attempt.reply.choices for part in c.parts)
     else:
         await _stream(exchange, attempt, state)
     exchange.status = "completed"
@@ -83,10 +96,8 @@ def _note(exchange: Exchange, frames: list[Frame]) -> _Broken | None:
     """Count what the frames bring, up to the first that is an error."""
     for place, frame in enumerate(frames):
         for event in frame.meaning:
-            if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
-                exchange.output_bytes += len(event.text.encode("utf-8", "replace"))
-            elif isinstance(event, ToolCallDelta):
-                exchange.output_bytes += len(event.arguments.encode("utf-8", "replace")) + len(event.name or "")
+            if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta):
+                exchange.output_bytes += _said_bytes(event)
             elif isinstance(event, UsageSeen):
                 exchange.usage = event.usage
             elif isinstance(event, Finished):
@@ -94,6 +105,15 @@ def _note(exchange: Exchange, frames: list[Frame]) -> _Broken | None:
             elif isinstance(event, Failed):
                 return _Broken(place, event.message)
     return None
+
+
+def _said_bytes(piece: Part | TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta) -> int:
+    """Bytes of generated text in a part or a delta: an answer counts the same whole and in pieces."""
+    if isinstance(piece, ToolCallPart | ToolCallDelta):
+        return len(piece.arguments.encode("utf-8", "replace")) + len((piece.name or "").encode("utf-8", "replace"))
+    if isinstance(piece, TextPart | ReasoningPart | RefusalPart | TextDelta | ReasoningDelta | RefusalDelta):
+        return len(piece.text.encode("utf-8", "replace"))
+    return 0
 
 
 async def close(exchange: Exchange) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.pipeline.admit import admit
-from appliance.pipeline.authenticate import authenticate
+from appliance.pipeline.authenticate import authenticate, cut_off, end_when_cut_off
 from appliance.pipeline.call import call
 from appliance.pipeline.record import record
 from appliance.pipeline.reply import close, reply
@@ -25,6 +25,7 @@ async def run(exchange: Exchange, state: State) -> None:
     """Take one exchange from accepted to recorded."""
     try:
         authenticate(exchange, state)
+        end_when_cut_off(exchange)
         admit(exchange, state)
         await reserve(exchange, state)
         for attempt in route(exchange, state):
@@ -37,7 +38,9 @@ async def run(exchange: Exchange, state: State) -> None:
         exchange.error = error
     except asyncio.CancelledError:
         exchange.status = "cancelled"
-        raise
+        if not exchange.cut_off:
+            raise  # the client hung up
+        exchange.error = cut_off(exchange)
     finally:  # no await below: a client that hangs up cannot split it
         settle(exchange, state)
         record(exchange, state)

@@ -47,10 +47,8 @@ def _measure(exchange: Exchange) -> None:
 
 
 def _owes(exchange: Exchange) -> bool:
-    """An answer that began is owed for; so is a call that its caller gave up while an upstream worked on it."""
-    if exchange.answered:
-        return True
-    return exchange.status == "cancelled" and any(not attempt.failure for attempt in exchange.attempts)
+    """An answer that began is owed for; so is a call that ended on our side while an upstream worked on it."""
+    return bool(exchange.answered) or any(not attempt.failure for attempt in exchange.attempts)
 
 
 def _estimate(exchange: Exchange, reported: Usage | None) -> Usage:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import config  # for its types only: the request path loads no YAML library
 
 
+SECRET_START = 8
+"""So many characters of a secret betray it: texts may have been cut in its middle before they are scrubbed."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
     """One configured provider, ready to be called. Timeouts are in seconds; `secrets` are scrubbed from every text."""
@@ -60,13 +64,14 @@ class Provider:
     def prepare(self, name: str, entry: config.Provider) -> Endpoint:
         """Compile time: everything a call needs, from one entry of the YAML."""
         base_url = entry.base_url or self.default_base_url
+        secrets = [text for text in (entry.api_key, *entry.headers.values()) if text and len(text) >= SECRET_START]
         fixed = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "scaigrid"}
         return Endpoint(
             name=name,
             provider=self,
             chat_url=base_url + self.chat_path,
-            headers=fixed | self.auth_headers(entry) | dict(entry.headers),
-            secrets=tuple(text for text in (entry.api_key, *entry.headers.values()) if text and len(text) >= 8),
+            headers=_overridden(fixed | self.auth_headers(entry), entry.headers),
+            secrets=tuple(sorted(secrets, key=len, reverse=True)),  # one may begin another
             connect_s=entry.timeouts.connect,
             first_byte_s=entry.timeouts.first_byte,
             idle_s=entry.timeouts.idle,
@@ -83,8 +88,10 @@ class Provider:
         raise AssertionError(f"{self.type} is called over HTTP")
 
 
-SECRET_START = 8
-"""So many characters of a secret betray it: texts may have been cut in its middle before they come here."""
+def _overridden(ours: Mapping[str, str], operators: Mapping[str, str]) -> dict[str, str]:
+    """The operator's headers take the place of ours, however they are spelt: which of two counts, nobody knows."""
+    written = {name.lower() for name in operators}
+    return {name: value for name, value in ours.items() if name.lower() not in written} | dict(operators)
 
 
 def _without(text: str, secret: str) -> str:
@@ -100,6 +107,7 @@ def _without(text: str, secret: str) -> str:
 
 
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota", "quota_exceeded")
+_BAD_KEY_WORDS = ("api key not valid", "api_key_invalid", "invalid api key", "incorrect api key")
 
 
 def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
@@ -107,6 +115,13 @@ def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: 
     error = endpoint.provider.format.decode_error(status, body)
     text = endpoint.scrub(error.message)
     detail = f"{endpoint.name} answered {status}: {text}"
+    words = f"{error.type} {error.code} {error.message}".lower()
+    quota = any(word in words for word in _QUOTA_WORDS)
+    if status == 400 and quota:
+        message = f"provider {endpoint.name} refuses the gateway: its quota or credit is used up"
+        return Failure("quota", "BACKEND_ERROR", message, status, detail=detail)
+    if status == 400 and any(word in words for word in _BAD_KEY_WORDS):
+        return Failure("operator", "BACKEND_ERROR", _operator_message(endpoint, 401), status, detail=detail)
     if status in (400, 413, 422):
         param = clipped(endpoint.scrub(error.param)) if error.param else None
         return Failure("caller", "VALIDATION_ERROR", text, status, param=param, detail=detail)
@@ -114,8 +129,6 @@ def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: 
         wait = retry_after(headers, time.time())
         if wait is None:
             wait = error.retry_after
-        words = f"{error.type} {error.code} {error.message}".lower()
-        quota = any(word in words for word in _QUOTA_WORDS)
         message = f"provider {endpoint.name} limits the gateway" + (": its quota is used up" if quota else "")
         return Failure(
             "quota" if quota else "rate_limited", "BACKEND_RATE_LIMITED", message, status, wait, None, detail

@@ -132,14 +132,14 @@ class _Composed:
 
     def _usage(self, script: Mapping[str, str]) -> dict[str, Any]:
         arguments = self.call["function"]["arguments"] if self.call else ""
-        completion = len(self.words) + len(self.reasoning) + len(arguments.split())
+        completion = (len(self.words) + len(self.reasoning) + len(arguments.split())) * self.request.n
         prompt = int(script.get("input", 0)) or sum(len(_text(m.parts).split()) + 3 for m in self.request.messages)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
             "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": len(self.reasoning)},
+            "completion_tokens_details": {"reasoning_tokens": len(self.reasoning) * self.request.n},
         }
 
     def whole(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Directory:
             else:
                 self._enter(key)
         for principal in old.values():
-            principal.inactive = ("AUTH_TOKEN_INVALID", "the key was removed or given to another user")
+            _cut(principal, ("AUTH_TOKEN_INVALID", "the key was removed or given to another user"))
 
     def _enter(self, key: Key, known: Principal | None = None) -> None:
         user = self.users[key.user_id]
@@ -54,8 +54,8 @@ class Directory:
         principal.groups = user.groups
         principal.subjects = _subjects(key, user)
         principal.expires_unix = key.expires_unix
-        principal.inactive = self._inactive(key, user)
         self._principals[key.digest] = principal
+        _cut(principal, self._inactive(key, user))
 
     def _inactive(self, key: Key, user: User) -> tuple[str, str] | None:
         if key.revoked_unix is not None:
@@ -96,7 +96,15 @@ class Directory:
     def revoke_key(self, key_id: str) -> None:
         key = self.keys[key_id]
         key.revoked_unix = self._now_unix()
-        self._principals[key.digest].inactive = ("AUTH_TOKEN_INVALID", "the key was revoked")
+        _cut(self._principals[key.digest], ("AUTH_TOKEN_INVALID", "the key was revoked"))
+
+
+def _cut(principal: Principal, reason: tuple[str, str] | None) -> None:
+    """Set why the key gives no access, if it does not; calls under way end at once."""
+    principal.inactive = reason
+    if reason:
+        for end in tuple(principal.running):
+            end()
 
 
 def _subjects(key: Key, user: User) -> tuple[str, ...]:

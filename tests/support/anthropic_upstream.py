@@ -23,12 +23,12 @@ async def answer(call: Call) -> None:
     blocks = _blocks(call.json)
     stop = "tool_use" if blocks[-1]["type"] == "tool_use" else "end_turn"
     usage = {"input_tokens": 11, "output_tokens": 5, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 1}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": call.json["model"]}
+    reply: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": call.json["model"]}
     if not call.json.get("stream"):
-        body = message | {"content": blocks, "stop_reason": stop, "stop_sequence": None, "usage": usage}
+        body = reply | {"content": blocks, "stop_reason": stop, "stop_sequence": None, "usage": usage}
         await call.reply(200, body)
         return
-    await call.stream(_events(message, blocks, stop, usage))
+    await call.stream(_events(reply, blocks, stop, usage))
 
 
 def _problem(call: Call) -> tuple[int, str, str] | None:

@@ -24,9 +24,7 @@ HEADER_SECRET = "org-secret-0123456789"
 
 
 def endpoint(extra: str = "") -> Endpoint:
-    loaded = load_yaml(
-        f"providers: {{up: {{type: custom, base_url: 'http://up.test/v1', api_key: {KEY}{extra}}}}}\n"
-    )
+    loaded = load_yaml(f"providers: {{up: {{type: custom, base_url: 'http://up.test/v1', api_key: {KEY}{extra}}}}}\n")
     return compile_grid(loaded, 1).endpoints["up"]
 
 
@@ -112,7 +110,9 @@ def test_a_server_may_ask_for_a_wait_too(status: int) -> None:
 
 @given(
     status=st.integers(300, 599).filter(lambda status: status != 200),
-    body=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: json.dumps({"error": text}).encode())),
+    body=st.one_of(
+        st.binary(max_size=300), st.text(max_size=300).map(lambda text: json.dumps({"error": text}).encode())
+    ),
     wait=st.text(max_size=20),
 )
 def test_any_error_answer_is_judged(status: int, body: bytes, wait: str) -> None:
@@ -208,8 +208,7 @@ def test_the_clock_of_classify_is_the_wall_s() -> None:
 
 def test_an_endpoint_has_what_a_call_needs() -> None:
     made = endpoint(
-        ", headers: {X-Org: acme}, max_connections: 7, "
-        "timeouts: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s}"
+        ", headers: {X-Org: acme}, max_connections: 7, timeouts: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s}"
     )
     assert (made.name, made.chat_url, made.max_connections) == ("up", "http://up.test/v1/chat/completions", 7)
     assert (made.connect_s, made.first_byte_s, made.idle_s, made.total_s) == (1, 2, 3, 4)
@@ -223,7 +222,7 @@ def test_an_endpoint_has_what_a_call_needs() -> None:
     assert made.unconfigured is None
 
 
-@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION", "content-type", "User-Agent"])
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION", "user-agent"])
 def test_the_operator_s_own_header_takes_the_place_of_ours(name: str) -> None:
     """Header names have no case: sending both would leave it to the upstream which one counts."""
     made = endpoint(f", headers: {{{name}: the-operators-own}}")
