@@ -42,6 +42,10 @@ class User:
     declared: str = ""
     """`FILE:LINE` of the YAML entry; empty for people made at run time."""
     groups: tuple[str, ...] = ()
+    custom_role_ids: tuple[str, ...] = ()
+    module_permissions: tuple[str, ...] = ()
+    """Given to the user directly; custom roles add theirs."""
+    created_unix: float = 0.0
 
 
 @dataclass(slots=True)
@@ -78,6 +82,8 @@ class Principal:
     groups: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
+    module_permissions: frozenset[str] = frozenset()
+    """Those of custom roles and direct grants; some roles hold all (appliance/permissions.py)."""
     inactive: tuple[str, str] | None = None
     """Error code and reason, once access is cut."""
     running: set[Callable[[], None]] = field(default_factory=set)

@@ -29,11 +29,12 @@ import config
 from appliance import app as application
 from appliance.api.accept import Appliance
 from appliance.exchange import Key
-from appliance.grid.compile import ADMIN_USER_ID, budgets, compile_grid, people
+from appliance.grid.compile import budgets, compile_grid, people
 from appliance.grid.grid import Grid
 from appliance.grid.holder import Generation, Holder
 from appliance.grid.prices import usd
 from appliance.limits import Budget
+from appliance.people import ADMIN_USER_ID
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health

@@ -2,93 +2,62 @@
 
 from __future__ import annotations
 
-import fnmatch
+import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import config
 from appliance.exchange import Key, User
 from appliance.grid.grid import FrontendModel, Grid, Policy, Target, Tenant
 from appliance.grid.prices import Price, Rates
+from appliance.grid.tenants import UNAUTHENTICATED, compile_tenants, declared_at, limits_of, rates_of
 from appliance.limits import Budget, Limits, Scope
+from appliance.people import ADMIN_USER_ID, DEFAULT, Overlay
 from appliance.providers import PROVIDERS
 from appliance.providers.base import Endpoint
 
-DEFAULT = "default"
-"""The partner and the tenant that always exist (contract section 1)."""
 
-KEY_LIMITS, USER_LIMITS, TENANT_LIMITS, PARTNER_LIMITS, UNAUTHENTICATED = map(Limits, (60, 120, 1000, 5000, 60))
-"""What holds when nothing is written: requests per minute (API reference, section 8.4)."""
+def compile_grid(loaded: config.Loaded, generation: int, overlay: Overlay | None = None) -> Grid:
+    """A checked document, and what was made at run time → Grid.
 
-ADMIN_USER_ID = f"{DEFAULT}:admin"
-
-
-def compile_grid(loaded: config.Loaded, generation: int) -> Grid:
-    """A checked document → Grid. Only called with what `config.load` accepted, so a failure here is our mistake."""
+    Only called with what `config.load` accepted, so a failure here is our mistake.
+    """
     document = loaded.document
     endpoints = {name: PROVIDERS[entry.type].prepare(name, entry) for name, entry in document.providers.items()}
     models = {name: _model(name, entry, document, endpoints) for name, entry in document.models.items()}
-    partners = {DEFAULT: config.Partner()} | dict(document.partners)
-    tenants: dict[str, Tenant] = {}
-    own_limits: dict[str, Limits] = {}
-    for partner_id, partner in partners.items():
-        implicit = {DEFAULT: config.Tenant()} if partner_id == DEFAULT else {}
-        for tenant_id, tenant in (implicit | dict(partner.tenants)).items():
-            tenants[tenant_id] = _tenant(partner_id, partner, tenant_id, tenant, models)
-            own_limits |= _own_limits(tenant_id, tenant, tenants[tenant_id])
+    tenants = compile_tenants(loaded, overlay or Overlay(), models)
     return Grid(
         generation=generation,
         hash=loaded.hash,
         endpoints=endpoints,
         models=models,
         tenants=tenants,
-        own_limits=own_limits,
-        unauthenticated=_limits(document.server.unauthenticated_rate_limits, UNAUTHENTICATED),
+        own_limits=_own_limits(document, tenants),
+        unauthenticated=limits_of(rates_of(document.server.unauthenticated_rate_limits), UNAUTHENTICATED),
         body_limit=document.server.body_limit,
         created_unix=int(time.time()),
     )
 
 
-def _tenant(
-    partner_id: str, partner: config.Partner, tenant_id: str, tenant: config.Tenant, models: Iterable[str]
-) -> Tenant:
-    return Tenant(
-        id=tenant_id,
-        partner_id=partner_id,
-        display_name=tenant.display_name or tenant_id,
-        suspended=tenant.status == "suspended",
-        models=frozenset(allowed(models, tenant.models)),
-        partner_limits=_limits(partner.rate_limits, PARTNER_LIMITS),
-        limits=_limits(tenant.rate_limits, TENANT_LIMITS),
-        user_limits=_limits(tenant.user_rate_limits, USER_LIMITS),
-        key_limits=_limits(tenant.key_rate_limits, KEY_LIMITS),
-    )
+def recompile_tenants(grid: Grid, loaded: config.Loaded, generation: int, overlay: Overlay) -> Grid:
+    """The same document with other tenants at run time: models and endpoints stay the objects that they are."""
+    tenants = compile_tenants(loaded, overlay, grid.models)
+    return dataclasses.replace(grid, generation=generation, tenants=tenants)
 
 
-def _own_limits(tenant_id: str, tenant: config.Tenant, compiled: Tenant) -> dict[str, Limits]:
+def _own_limits(document: config.Document, tenants: dict[str, Tenant]) -> dict[str, Limits]:
     own: dict[str, Limits] = {}
-    for name, user in tenant.users.items():
-        if user.rate_limits:
-            own[f"user:{tenant_id}:{name}"] = _limits(user.rate_limits, compiled.user_limits)
-        for key in user.api_keys:
-            if key.rate_limits:
-                own[f"key:{key_id_of(key.digest)}"] = _limits(key.rate_limits, compiled.key_limits)
+    for partner in document.partners.values():
+        for tenant_id, tenant in partner.tenants.items():
+            for name, user in tenant.users.items():
+                if user.rate_limits:
+                    limits = limits_of(rates_of(user.rate_limits), tenants[tenant_id].user_limits)
+                    own[f"user:{tenant_id}:{name}"] = limits
+                for key in user.api_keys:
+                    if key.rate_limits:
+                        limits = limits_of(rates_of(key.rate_limits), tenants[tenant_id].key_limits)
+                        own[f"key:{key_id_of(key.digest)}"] = limits
     return own
-
-
-def _limits(entry: config.RateLimits | None, default: Limits) -> Limits:
-    """What is written counts, what is not keeps its default, `unlimited` switches a limit off."""
-    if entry is None:
-        return default
-
-    def chosen(written: int | str | None, otherwise: int | None) -> int | None:
-        return otherwise if written is None else None if isinstance(written, str) else written
-
-    return Limits(
-        chosen(entry.requests_per_minute, default.requests_per_minute),
-        chosen(entry.tokens_per_minute, default.tokens_per_minute),
-        chosen(entry.concurrent_requests, default.concurrent_requests),
-    )
 
 
 def budgets(loaded: config.Loaded) -> list[Budget]:
@@ -116,7 +85,6 @@ def _budgets(
 ) -> list[Budget]:
     found: dict[str, Budget] = {}
     for position, entry in enumerate(entries):
-        place = loaded.places.get((*path, "budgets", str(position)))
         base = f"{subject}:{entry.name or entry.period}"
         number = sum(1 for known in found if known == base or known.startswith(f"{base}.")) + 1
         budget_id = base if number == 1 else f"{base}.{number}"
@@ -132,17 +100,13 @@ def _budgets(
             soft_ppm=entry.soft_ppm,
             hard_action=entry.hard_action,
             name=entry.name or "",
-            declared=f"{place.file}:{place.line}" if place else "scaigrid.yaml",
+            declared=declared_at(loaded, (*path, "budgets", str(position))),
         )
     return list(found.values())
 
 
 def key_id_of(digest: str) -> str:
     return f"apikey_{digest[:16]}"
-
-
-def allowed(names: Iterable[str], globs: Sequence[str]) -> list[str]:
-    return [name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
 
 
 def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
@@ -152,8 +116,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
     for partner_id, partner in loaded.document.partners.items():
         for tenant_id, tenant in partner.tenants.items():
             for name, user in tenant.users.items():
-                place = loaded.places.get(("partners", partner_id, "tenants", tenant_id, "users", name))
-                declared = f"{place.file}:{place.line}" if place else "scaigrid.yaml"
+                declared = declared_at(loaded, ("partners", partner_id, "tenants", tenant_id, "users", name))
                 user_id = f"{tenant_id}:{name}"
                 users.append(
                     User(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
@@ -14,8 +14,34 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE usage ADD COLUMN entry BIGINT NOT NULL DEFAULT 0",
         "CREATE INDEX usage_entry ON usage (entry)",
     ),
+    3: (
+        "CREATE TABLE usage_series (id INTEGER NOT NULL PRIMARY KEY, partner_id VARCHAR(255) NOT NULL, "
+        "tenant_id VARCHAR(255) NOT NULL, user_id VARCHAR(255) NOT NULL, key_id VARCHAR(255) NOT NULL, "
+        "groups VARCHAR(255) NOT NULL, model VARCHAR(255) NOT NULL, backend_id VARCHAR(255) NOT NULL, "
+        "status VARCHAR(255) NOT NULL)",
+        "CREATE UNIQUE INDEX usage_series_names ON usage_series "
+        "(user_id, key_id, model, backend_id, status, groups, tenant_id, partner_id)",
+        "CREATE TABLE usage_rollups (series_id INTEGER NOT NULL, width_ms INTEGER NOT NULL, start_ms BIGINT NOT NULL, "
+        "requests INTEGER NOT NULL, charged INTEGER NOT NULL, input_tokens BIGINT NOT NULL, "
+        "output_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, "
+        "reasoning_tokens BIGINT NOT NULL, cost_nano BIGINT NOT NULL, backend_cost_nano BIGINT NOT NULL, "
+        "estimated INTEGER NOT NULL, failed INTEGER NOT NULL, PRIMARY KEY (series_id, width_ms, start_ms)) "
+        "WITHOUT ROWID",
+        "INSERT INTO usage_series (partner_id, tenant_id, user_id, key_id, groups, model, backend_id, status) "
+        "SELECT DISTINCT partner_id, tenant_id, user_id, key_id, groups, model, backend_id, status FROM usage",
+        "INSERT INTO usage_rollups "
+        "SELECT s.id, w.column1, u.created_ms - u.created_ms % w.column1, COUNT(*), SUM(u.charged), "
+        "SUM(u.input_tokens), SUM(u.output_tokens), SUM(u.cached_input_tokens), SUM(u.cache_write_tokens), "
+        "SUM(u.reasoning_tokens), SUM(u.cost_nano), SUM(u.backend_cost_nano), SUM(u.estimated), "
+        "SUM(u.status = 'failed') FROM usage u CROSS JOIN usage_series s ON s.user_id = u.user_id "
+        "AND s.key_id = u.key_id AND s.model = u.model AND s.backend_id = u.backend_id AND s.status = u.status "
+        "AND s.groups = u.groups AND s.tenant_id = u.tenant_id AND s.partner_id = u.partner_id "
+        "CROSS JOIN (VALUES (900000), (86400000)) w GROUP BY 1, 2, 3",
+    ),
+    4: (),
 }
-"""The statements that lead from the version before to each. A new database is made by the models alone."""
+"""The statements that lead from the version before to each. A new database is made by the models
+alone; so are new tables of an old one."""
 
 database = peewee.Proxy()
 
@@ -94,4 +120,142 @@ class UsageRow(Table):
         indexes = ((("tenant_id", "created_ms"), False), (("user_id", "created_ms"), False))
 
 
-TABLES = [MetaRow, ApiKeyRow, UsageRow]
+class SeriesRow(Table):
+    """One combination of everything that sums are asked by. Rollups name it by its short number."""
+
+    partner_id = peewee.CharField()
+    tenant_id = peewee.CharField(index=True)
+    user_id = peewee.CharField()
+    key_id = peewee.CharField(index=True)
+    groups = peewee.CharField()
+    model = peewee.CharField()
+    backend_id = peewee.CharField()
+    status = peewee.CharField()
+
+    class Meta:
+        table_name = "usage_series"
+
+
+SeriesRow.add_index(
+    peewee.SQL(
+        "CREATE UNIQUE INDEX IF NOT EXISTS usage_series_names ON usage_series "
+        "(user_id, key_id, model, backend_id, status, groups, tenant_id, partner_id)"
+    )
+)
+
+
+class RollupRow(Table):
+    """The sums of a series in a span of `width_ms` (a quarter of an hour, or a day of UTC) that begins at `start_ms`."""
+
+    series_id = peewee.IntegerField()
+    width_ms = peewee.IntegerField()
+    start_ms = peewee.BigIntegerField()
+    requests = peewee.IntegerField()
+    charged = peewee.IntegerField()
+    input_tokens = peewee.BigIntegerField()
+    output_tokens = peewee.BigIntegerField()
+    cached_input_tokens = peewee.BigIntegerField()
+    cache_write_tokens = peewee.BigIntegerField()
+    reasoning_tokens = peewee.BigIntegerField()
+    cost_nano = peewee.BigIntegerField()
+    backend_cost_nano = peewee.BigIntegerField()
+    estimated = peewee.IntegerField()
+    failed = peewee.IntegerField()
+
+    class Meta:
+        table_name = "usage_rollups"
+        primary_key = peewee.CompositeKey("series_id", "width_ms", "start_ms")
+        without_rowid = True
+
+
+class BudgetRow(Table):
+    """A budget that was made over the API. `made_in` is how far up its maker's people scope reached."""
+
+    id = peewee.CharField(primary_key=True)
+    scope = peewee.CharField()
+    subject = peewee.CharField()
+    name = peewee.TextField()
+    period = peewee.CharField()
+    timezone = peewee.CharField()
+    cost_limit = peewee.BigIntegerField(null=True)
+    token_limit = peewee.BigIntegerField(null=True)
+    request_limit = peewee.BigIntegerField(null=True)
+    soft_ppm = peewee.IntegerField()
+    hard_action = peewee.CharField()
+    made_by = peewee.CharField()
+    made_in = peewee.IntegerField()
+    created_unix = peewee.DoubleField()
+
+    class Meta:
+        table_name = "budgets"
+
+
+class PartnerRow(Table):
+    """A partner that was made over the API. Lists and mappings are JSON, here and below."""
+
+    id = peewee.CharField(primary_key=True)
+    display_name = peewee.TextField()
+    rate_limits = peewee.TextField()
+    status = peewee.CharField()
+    created_unix = peewee.DoubleField()
+    created_by = peewee.CharField()
+
+    class Meta:
+        table_name = "partners"
+
+
+class TenantRow(Table):
+    id = peewee.CharField(primary_key=True)
+    partner_id = peewee.CharField()
+    display_name = peewee.TextField()
+    status = peewee.CharField()
+    models = peewee.TextField()
+    rate_limits = peewee.TextField()
+    user_rate_limits = peewee.TextField()
+    key_rate_limits = peewee.TextField()
+    created_unix = peewee.DoubleField()
+    created_by = peewee.CharField()
+
+    class Meta:
+        table_name = "tenants"
+
+
+class PersonRow(Table):
+    """A user that was made over the API. One that was deleted stays: usage rows bear its id."""
+
+    id = peewee.CharField(primary_key=True)
+    tenant_id = peewee.CharField()
+    name = peewee.CharField()
+    email = peewee.TextField()
+    display_name = peewee.TextField()
+    status = peewee.CharField()
+    roles = peewee.TextField()
+    custom_role_ids = peewee.TextField()
+    module_permissions = peewee.TextField()
+    created_unix = peewee.DoubleField()
+    created_by = peewee.CharField()
+
+    class Meta:
+        table_name = "users"
+
+
+class CustomRoleRow(Table):
+    id = peewee.CharField(primary_key=True)
+    tenant_id = peewee.CharField()
+    name = peewee.TextField()
+    slug = peewee.CharField()
+    description = peewee.TextField()
+    core_permissions = peewee.TextField()
+    module_permissions = peewee.TextField()
+    created_by = peewee.CharField()
+    created_unix = peewee.DoubleField()
+    updated_unix = peewee.DoubleField()
+
+    class Meta:
+        table_name = "custom_roles"
+        indexes = ((("tenant_id", "slug"), True),)
+
+
+PEOPLE_TABLES = [PartnerRow, TenantRow, PersonRow, CustomRoleRow]
+
+TABLES = [MetaRow, ApiKeyRow, UsageRow, SeriesRow, RollupRow, BudgetRow, *PEOPLE_TABLES]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.grid.compile import ADMIN_USER_ID, allowed, compile_grid, people
+from appliance.grid.compile import compile_grid, people
 from appliance.grid.grid import Policy
 from appliance.grid.prices import Price
+from appliance.grid.tenants import allowed
+from appliance.people import ADMIN_USER_ID
 from support.build import grid_of_targets, load_yaml, make_grid
 
 KEY = "sgk_0123456789abcdefghijklmnop"
