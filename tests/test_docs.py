@@ -10,7 +10,7 @@ import typer
 
 from appliance.__main__ import app
 from appliance.api import reference
-from appliance.api.routes import ROUTES
+from appliance.api.routes import ROUTES, Route
 from appliance.errors import CODES
 from appliance.permissions import PERMISSIONS, ROLES
 from appliance.state.metrics import Metrics
@@ -29,7 +29,7 @@ def test_the_api_page_is_what_the_tables_say() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_url_is_documented(route: reference.Route) -> None:
+def test_every_url_is_documented(route: Route) -> None:
     path = re.sub(r"<(\w+)(:path)?>", r"{\1}", route.path)
     assert f"| {route.method} | `{path}` |" in PAGES["docs/api.md"], f"{route.method} {path} is missing; {REPAIR}"
     assert route.what
@@ -60,9 +60,9 @@ def commands() -> list[str]:
                 found.append(" ".join((*words, name.replace("_", "-"))))
         for inner in group.registered_groups:
             assert inner.typer_instance
-            name = inner.name or inner.typer_instance.info.name
-            assert isinstance(name, str)
-            walk(inner.typer_instance, (*words, name))
+            group_name = inner.name or inner.typer_instance.info.name
+            assert isinstance(group_name, str)
+            walk(inner.typer_instance, (*words, group_name))
 
     walk(app, ())
     return found

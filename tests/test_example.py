@@ -1,4 +1,4 @@
-"""The scaigrid.yaml at the root is what `make serve` starts with: it compiles, and every model answers without a key."""
+"""The scaigrid.yaml at the root, with which `make serve` starts: it compiles, and every model answers without a key."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PROMISES = {
     "appliance.state": {"sanic", "yaml", "pydantic", "config", "tui", "appliance.grid", "appliance.pipeline"},
     "appliance.__main__": {"sanic", "aiohttp", "peewee", "config", "textual", "pydantic"},
 }
-"""Module → what importing it must not load. The command line starts fast, and a part that fails cannot pull others in."""
+"""Module → what importing it must not load: the command line starts fast, and parts can be used on their own."""
 
 
 @pytest.mark.parametrize("module", PROMISES)

@@ -92,7 +92,7 @@ async def revoke_key(call: Call) -> dict[str, Any]:
         raise GatewayError("DECLARED_IN_CONFIG", f"the key is declared in {key.declared}; remove it there")
     if key.revoked_unix is None:
         directory.revoke_key(key.id)  # first in memory: from here on nobody gets in, whatever the disk does
-        await asyncio.wrap_future(call.state.store.save_key(key))
+    await asyncio.wrap_future(call.state.store.save_key(key))  # also when an earlier attempt could not be saved
     return _key(key)
 
 

@@ -30,8 +30,23 @@ are ISO 8601 in UTC, money is a decimal string in USD, prices are per million to
 """
 
 
+_METRICS = """## Metrics
+
+| name | labels | |
+| --- | --- | --- |
+| `scaigrid_requests_total` | model, status, protocol | inference calls by outcome |
+| `scaigrid_tokens_total` | model, direction, tenant_id | input and output tokens |
+| `scaigrid_request_duration_seconds` | model, backend | histogram, from the request to its last byte |
+| `scaigrid_time_to_first_token_seconds` | model | histogram |
+| `scaigrid_inflight_requests` | | inference calls under way |
+| `scaigrid_journal_backlog_rows` | | finished rows that wait for the database |
+| `scaigrid_config_generation` | | the generation that serves |
+| `scaigrid_log_lines_dropped` | | lines that the reader of standard output was too slow for |
+"""
+
+
 def page() -> str:
-    return "\n".join([_HEAD, _routes(), _permissions(), _codes()])
+    return "\n".join([_HEAD, _routes(), _permissions(), _codes(), _METRICS])
 
 
 def _routes() -> str:

@@ -10,6 +10,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -17,6 +18,8 @@ import msgspec
 
 QUEUE_LINES = 20_000
 CLOSE_S = 1.0
+GATHER_S = 0.01
+"""Lines are gathered for so long before they are written: waking a thread for each would cost the event loop more."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +45,7 @@ class Log:
                 self._output.write(_as_text(fields) if self._as_text else _as_json(fields))
                 if self._lines.empty():
                     self._output.flush()
+                    time.sleep(GATHER_S)
             except Exception:  # one line that cannot be written must not end all others
                 self.dropped += 1
 

@@ -17,6 +17,7 @@ from support.upstream import Call, Upstream, chunk
 from support.wire import Wire, request_bytes
 
 SECOND = 1.0
+"""How soon the upstream has to see it (contract section 3)."""
 
 
 async def role_only(call: Call) -> None:
@@ -77,7 +78,7 @@ models:
         yield gateway
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = SECOND) -> None:
+def until(what: str, condition: Callable[[], Any], seconds: float = 3) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -165,6 +166,43 @@ def test_a_client_that_waits_for_a_free_connection_may_leave_too(gateway: Gatewa
     until("nothing is in flight", lambda: gateway.in_flight() == 0)
     assert len(upstream.calls) == calls + 1
     assert gateway.usage_of("hangup-second-in-line")["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("leave", ["hang_up", "reset"])
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_client_that_does_not_read_holds_the_upstream_back_and_may_leave(
+    gateway: Gateway, upstream: Upstream, surface: str, leave: str
+) -> None:
+    """What it does not take is not piled up here: the upstream is slowed down instead."""
+    taken: list[int] = []
+
+    async def gush(call: Call) -> None:
+        await call.start_stream()
+        while not call.hung_up:
+            await call.chunk(chunk({"content": "x" * 60_000}))
+            taken.append(60_000)
+
+    upstream.answer(gush)
+    upstream.calls.clear()
+    request_id = f"hangup-unread-{surface}-{leave}"
+    with Wire(gateway.url) as wire:
+        ask(gateway, wire, "m", request_id, surface, stream=True)
+        until("it flows", lambda: len(taken) > 10)
+        until("it stops", lambda: stands_still(taken), 5)
+        assert sum(taken) < 64_000_000
+        left_at = getattr(wire, leave)()
+    until("the upstream sees the hang-up", lambda: upstream.calls[0].hung_up)
+    assert upstream.calls[0].hung_up_at - left_at < SECOND
+    until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    row = gateway.usage_of(request_id)
+    assert row["status"] == "cancelled"
+    assert row["tokens_out"] > 1000
+
+
+def stands_still(growing: list[int]) -> bool:
+    before = len(growing)
+    time.sleep(0.3)
+    return len(growing) == before
 
 
 @pytest.mark.parametrize(("model", "stream"), [("demo-slow", True), ("demo-slow", False), ("demo-stream", True)])

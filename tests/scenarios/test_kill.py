@@ -137,7 +137,7 @@ def rows(gateway: Gateway) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.usefixtures("gateway")
 def test_the_load_was_one(seen: Seen) -> None:
-    assert len(seen.whole) > 20 * ROUNDS, "too few answers to show anything"
+    assert len(seen.whole) > 10 * ROUNDS, "too few answers to show anything"
     assert any(request_id in seen.begun for request_id in seen.whole), "no stream came to its end"
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from support.fixtures import needs_fixtures, recorded
 
 from appliance.formats import anthropic
 from appliance.formats.base import UpstreamError, UpstreamFormat
 from appliance.formats.sse import SseEvent
+from support.fixtures import needs_fixtures, recorded
 
 
 def test_the_module_is_an_upstream_format_whose_stream_decoders_share_nothing() -> None:

@@ -4,7 +4,6 @@ import base64
 from typing import Any
 
 import pytest
-from support.fixtures import needs_fixtures, recorded_json
 
 from appliance.errors import GatewayError
 from appliance.formats.anthropic_messages import encode_conversation
@@ -21,6 +20,7 @@ from appliance.formats.chat import (
     ToolCallPart,
     ToolResultPart,
 )
+from support.fixtures import needs_fixtures, recorded_json
 
 HINT = {"type": "ephemeral", "ttl": "1h"}
 PIXEL = "iVBORw0KGgo="

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.fixtures import PROVIDERS, needs_fixtures, recorded_json
-from support.golden import check_golden
 
 from appliance.errors import GatewayError
 from appliance.formats.anthropic_reply import decode_reply, decode_usage
 from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
 from appliance.formats.chat import Choice, ReasoningPart, TextPart, ToolCallPart, Usage
+from support.fixtures import PROVIDERS, needs_fixtures, recorded_json
+from support.golden import check_golden
 
 RECORDED = ["cache-read", "cache-read-and-write", "citations", "text", "thinking-tool", "tools-parallel"]
 

@@ -10,7 +10,6 @@ import anthropic.types
 import pytest
 from anthropic._types import SequenceNotStr
 from pydantic import TypeAdapter, ValidationError, with_config
-from support.golden import check_golden
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
 from appliance.errors import GatewayError
@@ -29,6 +28,7 @@ from appliance.formats.chat import (
     ToolChoice,
     ToolResultPart,
 )
+from support.golden import check_golden
 
 HINT = {"type": "ephemeral"}
 HELLO = [Message("user", [TextPart("hello")])]

@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.fixtures import PROVIDERS, needs_fixtures, recorded
-from support.golden import check_golden
 
 from appliance.errors import GatewayError
 from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
@@ -26,6 +24,8 @@ from appliance.formats.chat import (
     UsageSeen,
 )
 from appliance.formats.sse import SseEvent, SseSplitter
+from support.fixtures import PROVIDERS, needs_fixtures, recorded
+from support.golden import check_golden
 
 RECORDED = [
     "stream-citations",

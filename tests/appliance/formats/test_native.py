@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.streams import split_events
 
 from appliance.errors import CODES, GatewayError, invalid
 from appliance.formats import native, openai
@@ -27,6 +26,7 @@ from appliance.formats.chat import (
     ToolCallPart,
     Usage,
 )
+from support.streams import split_events
 
 HEAD = ReplyHead("chat_1", "front", 1700000000)
 HELLO = [{"role": "user", "content": "Hello"}]

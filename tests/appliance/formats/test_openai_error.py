@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 from openai.types.shared import ErrorObject
-from support.fixtures import needs_fixtures, recorded, recorded_meta
 
 from appliance.errors import CODES, GatewayError, invalid
 from appliance.formats.base import UpstreamError
 from appliance.formats.openai_error import ERRORS, MAX_MESSAGE, decode_error, encode_error
+from support.fixtures import needs_fixtures, recorded, recorded_meta
 
 RECORDED = {
     "openai/error-400-code-null": UpstreamError(

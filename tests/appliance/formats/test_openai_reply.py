@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 from openai.types.chat import ChatCompletion
-from support.fixtures import PROVIDERS, needs_fixtures, recorded, recorded_json
-from support.golden import check_golden
 
 from appliance.errors import GatewayError
 from appliance.formats import openai_call
@@ -27,6 +25,8 @@ from appliance.formats.chat import (
     Usage,
 )
 from appliance.formats.openai_reply import decode_reply, encode_reply
+from support.fixtures import PROVIDERS, needs_fixtures, recorded, recorded_json
+from support.golden import check_golden
 
 HEAD = ReplyHead("chatcmpl-1", "front", 1700000000)
 SPEAKERS = (

@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 import pytest
-from support.fixtures import PROVIDERS, needs_fixtures, recorded_json
 
 from appliance.errors import GatewayError
 from appliance.formats.chat import (
@@ -19,6 +18,7 @@ from appliance.formats.chat import (
     ToolChoice,
 )
 from appliance.formats.openai_request import decode_request
+from support.fixtures import PROVIDERS, needs_fixtures, recorded_json
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

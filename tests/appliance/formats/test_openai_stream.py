@@ -9,9 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.fixtures import PROVIDERS, needs_fixtures, recorded
-from support.golden import check_golden
-from support.streams import decode_stream, joined, sliced, split_events
 
 from appliance.errors import GatewayError
 from appliance.formats import openai_stream_calls
@@ -30,6 +27,9 @@ from appliance.formats.chat import (
 )
 from appliance.formats.openai_stream import StreamDecoder
 from appliance.formats.sse import DONE, SseEvent, data_event, named_event
+from support.fixtures import PROVIDERS, needs_fixtures, recorded
+from support.golden import check_golden
+from support.streams import decode_stream, joined, sliced, split_events
 
 SPEAKERS = (
     "azure",

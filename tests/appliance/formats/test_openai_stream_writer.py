@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 from openai.types.chat import ChatCompletionChunk
-from support.fixtures import needs_fixtures, recorded
-from support.streams import decode_stream, joined, split_events
 
 from appliance.errors import GatewayError
 from appliance.formats.base import ReplyHead
@@ -28,6 +26,8 @@ from appliance.formats.chat import (
 from appliance.formats.openai_reasoning import reasoning_parts
 from appliance.formats.openai_stream import StreamDecoder
 from appliance.formats.openai_stream_writer import StreamEncoder
+from support.fixtures import needs_fixtures, recorded
+from support.streams import decode_stream, joined, split_events
 
 HEAD = ReplyHead("chatcmpl-1", "front", 1700000000)
 FRAME = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "front"}

@@ -7,11 +7,11 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fixtures import needs_fixtures, recorded
-from support.streams import sliced, split_events
 
 from appliance.formats import sse
 from appliance.formats.sse import DONE, EventTooLarge, SseEvent, SseSplitter, data_event, named_event
+from support.fixtures import needs_fixtures, recorded
+from support.streams import sliced, split_events
 
 CASES = {
     "one event": (b"data: a\n\n", [SseEvent(b"a")]),

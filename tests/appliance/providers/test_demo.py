@@ -1,4 +1,4 @@
-"""The demo provider: its script, that the same request gets the same bytes, and that a stream says what the whole says."""
+"""The demo provider: its script, the same bytes for the same request, and a stream that says what the whole says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.exchange import ConnectFailed, UpstreamCut
+from appliance.exchange import ConnectFailed, Upstream, UpstreamCut
 from appliance.formats import openai
 from appliance.formats.sse import SseSplitter
 from appliance.grid.compile import compile_grid
@@ -35,12 +35,16 @@ def body(model: str = "demo", text: str = "Hello", **changes: Any) -> bytes:
 
 async def fetch(request: bytes, demo: Demo | None = None) -> tuple[int, bytes]:
     upstream = await (demo or Demo()).open(ENDPOINT, request)
-    pieces = []
+    pieces: list[bytes] = []
     async with asyncio.timeout(5):
-        while piece := await upstream.chunk():
-            pieces.append(piece)
+        await read_into(pieces, upstream)
     upstream.close()
     return upstream.status, b"".join(pieces)
+
+
+async def read_into(pieces: list[bytes], upstream: Upstream) -> None:
+    while piece := await upstream.chunk():
+        pieces.append(piece)
 
 
 async def whole(model: str = "demo", text: str = "Hello", **changes: Any) -> dict[str, Any]:
@@ -202,7 +206,8 @@ async def test_usage_counts_words_as_tokens() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize("cap", [1, 5])
 async def test_max_tokens_cuts_the_answer_and_says_so(name: str, cap: int) -> None:
-    reply = await whole(**{name: cap})
+    capped: dict[str, Any] = {name: cap}
+    reply = await whole(**capped)
     assert len(reply["choices"][0]["message"]["content"].split()) == cap
     assert (reply["choices"][0]["finish_reason"], reply["usage"]["completion_tokens"]) == ("length", cap)
 
@@ -297,10 +302,9 @@ async def test_fail_hang_never_answers() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_fail_cut_breaks_off_in_the_middle(stream: bool) -> None:
     upstream = await Demo().open(ENDPOINT, body("x,fail=cut", stream=stream))
-    pieces = []
+    pieces: list[bytes] = []
     with pytest.raises(UpstreamCut):
-        while piece := await upstream.chunk():
-            pieces.append(piece)
+        await read_into(pieces, upstream)
     assert pieces
     assert b"[DONE]" not in b"".join(pieces)
 

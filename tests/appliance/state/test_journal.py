@@ -448,7 +448,6 @@ def test_a_half_written_last_line_counts_as_never_written(tmp_path: Path, cut: i
 
 DAMAGED = {
     "no JSON": b"garbage",
-    "an empty line": b"",
     "zeros, as after a power cut": b"\0" * 40,
     "another shape": b"[]",
     "a number": b"7",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+
 from support.aimock import Aimock, running_aimock
 from support.aimock_gateway import aimock_yaml
 from support.appliance import Gateway, running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import openai
 import pytest
+
 from support.aimock_gateway import COMPAT, NATIVE, WRONG_KEY, chat_body, user
 from support.appliance import Gateway
 from support.sse import events, text_of

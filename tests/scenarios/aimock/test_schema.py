@@ -6,6 +6,7 @@ import openai
 import pytest
 from openai.lib.streaming.chat import ContentDoneEvent
 from pydantic import BaseModel
+
 from support.aimock_gateway import user
 
 all_ways = pytest.mark.parametrize("model", ["gpt", "claude", "old-claude"])

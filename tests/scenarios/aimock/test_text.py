@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import openai
 import pytest
+
 from support.aimock import Aimock
 from support.aimock_gateway import COMPAT, NATIVE, TARGETS, chat_body, user
 from support.appliance import Gateway

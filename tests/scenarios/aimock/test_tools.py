@@ -7,6 +7,7 @@ from typing import Any
 
 import openai
 import pytest
+
 from support.aimock_gateway import user
 
 both_dialects = pytest.mark.parametrize("model", ["gpt", "claude"])
