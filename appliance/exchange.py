@@ -217,6 +217,7 @@ class Exchange:
     received_at: float
     received_unix: float
     clock: Callable[[], float]
+    ip: str = ""
 
     principal: Principal | None = None
     model: FrontendModel | None = None
@@ -238,6 +239,8 @@ class Exchange:
     """What goes upstream as the output cap, once a budget depends on it."""
     clamped: bool = False
     grant: Grant | None = None
+    rate_limit: tuple[int, int, int] = (0, 0, 0)
+    """Limit, remaining and seconds until the window is empty, of the tightest request limit; zeros when there is none."""
     reservation: Reservation | None = None
     deadline_at: float = 0.0
     head: ReplyHead | None = None

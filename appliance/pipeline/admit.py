@@ -15,7 +15,7 @@ from appliance.formats import native
 from appliance.formats.base import ReplyHead
 from appliance.permissions import require
 from appliance.pipeline import peek
-from appliance.pipeline.estimate import input_bound, input_tokens
+from appliance.pipeline.estimate import bound, estimate, size_of
 from appliance.pipeline.rates import take_rates
 from appliance.state import State
 
@@ -33,8 +33,9 @@ def admit(exchange: Exchange, state: State) -> None:
         _read_openai(exchange)
     _find_model(exchange)
     assert exchange.model
-    exchange.input_estimate = input_tokens(exchange.body)
-    exchange.input_bound = input_bound(exchange.body, exchange.model.system_prompt)
+    size = size_of(exchange.body, exchange.members.get("messages"))
+    exchange.input_bound = bound(size, exchange.model.system_prompt, exchange.model.context_window)
+    exchange.input_estimate = min(estimate(size), exchange.input_bound)
     take_rates(exchange, state)
     exchange.deadline_at = exchange.received_at + exchange.model.policy.deadline_s
     prefix = "chat_" if exchange.surface == "native" else "chatcmpl-"

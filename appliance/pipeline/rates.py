@@ -20,12 +20,19 @@ def take_rates(exchange: Exchange, state: State) -> None:
     assert exchange.principal
     assert exchange.model
     cap = largest_answer(exchange.model, exchange.asked_cap)
+    wanted = _wanted(exchange, state)
     if exchange.asked_cap is None:
-        cap = min(cap, OPEN_CAP_TOKENS)
+        # Our own guess must not be what makes the call too large for its limits.
+        limits = [limits.tokens_per_minute for _, limits in wanted if limits.tokens_per_minute is not None]
+        room = min(limits, default=OPEN_CAP_TOKENS + exchange.input_estimate) - exchange.input_estimate
+        cap = max(0, min(cap, OPEN_CAP_TOKENS, room // exchange.n))
     tokens = exchange.input_estimate + cap * exchange.n
     try:
-        exchange.grant = state.limiter.take(_wanted(exchange, state), tokens, exchange.clock())
+        exchange.grant = state.limiter.take(wanted, tokens, exchange.clock())
+        exchange.rate_limit = exchange.grant.headers
     except Limited as limited:
+        if limited.kind == "requests":
+            exchange.rate_limit = (limited.limit, 0, math.ceil(limited.retry_after_s or 0))
         raise refusal(limited) from None
 
 
@@ -43,8 +50,11 @@ def _wanted(exchange: Exchange, state: State) -> list[tuple[str, Limits]]:
     if not state.ledger.any_throttles:
         return wanted
     now_ms = int(exchange.received_unix * 1000)
+    groups = [subject for subject in principal.subjects if subject.startswith("group:")]
+    # A group has no rate limits of its own: its throttle falls on the user who calls.
+    also = {user: groups}
     return [
-        (subject, throttled(limits) if state.ledger.throttled([subject], now_ms) else limits)
+        (subject, throttled(limits) if state.ledger.throttled([subject, *also.get(subject, ())], now_ms) else limits)
         for subject, limits in wanted
     ]
 
@@ -56,15 +66,17 @@ def refusal(limited: Limited) -> GatewayError:
         "concurrent": f"{limited.limit} requests at the same time",
     }[limited.kind]
     scope = limited.subject.partition(":")[0]
+    if limited.kind == "tokens" and limited.retry_after_s is None:
+        return GatewayError("RATE_LIMITED", f"the call is larger than the limit of the {scope}, {what}: it never fits")
     wait = 1.0 if limited.retry_after_s is None else max(1.0, math.ceil(limited.retry_after_s))
     return GatewayError("RATE_LIMITED", f"the limit of the {scope}, {what}, is reached", retry_after=wait)
 
 
 def rate_headers(exchange: Exchange) -> dict[str, str]:
     """The three documented headers, for the tightest request limit of the call."""
-    if exchange.grant is None or not exchange.grant.headers[0]:
+    limit, remaining, reset_s = exchange.rate_limit
+    if not limit:
         return {}
-    limit, remaining, reset_s = exchange.grant.headers
     return {
         "X-Scaigrid-Ratelimit-Limit": str(limit),
         "X-Scaigrid-Ratelimit-Remaining": str(remaining),

@@ -20,6 +20,7 @@ UNKNOWN_LARGEST_TOKENS = 16_384
 """The largest answer of a model for which the operator says neither max_output_tokens nor context_window."""
 WAIT_S = 10.0
 """How long a call that would fit once others are settled waits for them, before it is refused."""
+RUNNING_RETRY_S = 1.0
 
 
 async def reserve(exchange: Exchange, state: State) -> None:
@@ -47,13 +48,15 @@ def _reserve(exchange: Exchange, state: State) -> None:
     now_ms = int(_now_unix(exchange) * 1000)
     room = ledger.room(subjects, now_ms)
     cap = largest_answer(model, exchange.asked_cap)
-    if room is not None:
-        if exchange.asked_cap is None and "max_tokens" not in model.default_params:
-            covered = _covered_cap(exchange, model, room)
-            exchange.clamped = covered < cap
-            # Less than the least is not tried: then the reservation says which budget is too small, and for how long.
-            cap = min(cap, max(covered, LEAST_ANSWER_TOKENS))
-        exchange.output_cap = cap
+    if room is not None and exchange.asked_cap is None:
+        covered = _covered_cap(exchange, model, room)
+        exchange.clamped = covered < cap
+        # Less than the least is not tried: then the reservation says which budget is too small, and for how long.
+        cap = min(cap, max(covered, LEAST_ANSWER_TOKENS))
+        # A cap is written into an open request only where the promise hangs on it: a model cannot exceed a limit that
+        # the operator told us of, and some upstreams refuse a cap above what they know.
+        known = model.max_output_tokens or model.context_window or "max_tokens" in model.default_params
+        exchange.output_cap = cap if exchange.clamped or not known else None
     amount = worst_case(exchange, model, cap)
     exchange.reservation = ledger.reserve(subjects, amount, now_ms)
 
@@ -85,9 +88,7 @@ def _refusal(exchange: Exchange, exceeded: BudgetExceeded) -> GatewayError:
     budget = exceeded.budget
     wait_s = max(1.0, exceeded.resets_ms / 1000 - _now_unix(exchange)) if budget.period != "total" else None
     what = {"cost": "cost", "tokens": "token", "requests": "request"}[exceeded.name]
-    return GatewayError(
-        "BUDGET_EXCEEDED",
-        f"the {budget.period} {what} budget of {budget.subject} does not cover this call"
-        + ("" if wait_s is None else "; the period rolls over in time for a later try"),
-        retry_after=wait_s,
-    )
+    message = f"the {budget.period} {what} budget of {budget.subject} does not cover this call"
+    if exceeded.fits_later:
+        return GatewayError("BUDGET_EXCEEDED", f"{message} beside those that run now", retry_after=RUNNING_RETRY_S)
+    return GatewayError("BUDGET_EXCEEDED", message, retry_after=wait_s)

@@ -54,9 +54,12 @@ def _owes(exchange: Exchange) -> bool:
 def _estimate(exchange: Exchange, reported: Usage | None) -> Usage:
     """Never less than what the upstream said half-way (Anthropic reports the input first), never less than was seen."""
     reported = reported or Usage()
+    seen = tokens_of(exchange.output_bytes)
+    if exchange.reservation:  # an estimate never passes what was held for the call
+        seen = min(seen, exchange.reservation.amount.tokens - exchange.input_bound)
     return Usage(
-        input_tokens=reported.input_tokens or exchange.input_estimate,
-        output_tokens=max(reported.output_tokens, tokens_of(exchange.output_bytes)),
+        input_tokens=reported.input_tokens or min(exchange.input_estimate, exchange.input_bound),
+        output_tokens=max(reported.output_tokens, seen),
         cached_input_tokens=reported.cached_input_tokens,
         cache_write_tokens=reported.cache_write_tokens,
         reasoning_tokens=reported.reasoning_tokens,

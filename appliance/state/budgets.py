@@ -61,7 +61,7 @@ class BudgetStore:
 
     def delete(self, budget_id: str) -> Future[None]:
         def work() -> None:
-            BudgetRow.delete_by_id(budget_id)
+            BudgetRow.delete().where(BudgetRow.id == budget_id).execute()
 
         return self._store.write(work)
 
@@ -133,8 +133,7 @@ async def _opened(state: State, budget: Budget) -> Account:
     except BaseException:
         state.ledger.close(budget.id)
         raise
-    if account.balance is balance:  # else a new period has begun meanwhile, with nothing used before
-        state.ledger.add_opening(account, used)
+    state.ledger.add_opening(account, used)
     return account
 
 

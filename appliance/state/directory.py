@@ -1,4 +1,4 @@
-"""Who exists: users, keys, custom roles, declared in the YAML or made at run time; and the digest → Principal lookup."""
+"""Who exists: users, keys and custom roles, from the YAML and the database; and the digest → Principal lookup."""
 
 from __future__ import annotations
 

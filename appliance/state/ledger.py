@@ -66,6 +66,8 @@ class Balance:
 class Account:
     budget: Budget
     balance: Balance
+    opened: Balance
+    """The balance of the period in which the budget was opened."""
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ class Ledger:
         """Add a budget. Calls in flight count in it from now on; what was used before comes with `add_opening`."""
         assert budget.id not in self._accounts
         start, end = window(budget.period, budget.timezone, self._forward(now_ms))
-        account = Account(budget, Balance(start, end))
+        balance = Balance(start, end)
+        account = Account(budget, balance, balance)
         self._accounts[budget.id] = account
         self._throttling += budget.hard_action == "throttle"
         self._by_subject.setdefault(budget.subject, []).append(account)
@@ -125,7 +128,7 @@ class Ledger:
 
     def add_opening(self, account: Account, used: Amount) -> None:
         """What the subject had used in this period when the budget was opened. It is not told as an event again."""
-        balance = account.balance
+        balance = account.opened  # the period may have rolled over since
         balance.cost += used.cost
         balance.tokens += used.tokens
         balance.requests += used.requests
@@ -184,9 +187,7 @@ class Ledger:
         """Hold the worst case in all budgets that apply, or in none. Raises BudgetExceeded for the first too small."""
         now_ms = self._forward(now_ms)
         accounts = list(self._applying(subjects, now_ms))
-        for account in accounts:
-            if account.budget.hard_action == "block":
-                _check_room(account, amount)
+        _check_room(accounts, amount)
         assert len(self._open) < MAX_OPEN_RESERVATIONS, "reservations are not being resolved"
         held = [(account, account.balance) for account in accounts]
         for _, balance in held:
@@ -293,13 +294,21 @@ def _roll(account: Account, now_ms: int) -> None:
         account.balance = Balance(start, end)
 
 
-def _check_room(account: Account, amount: Amount) -> None:
-    balance = account.balance
-    for name, limit in account.budget.limits():
-        wanted = getattr(amount, name)
-        if balance.posted(name) + balance.pending(name) + wanted > limit:
-            fits_later = balance.posted(name) + wanted <= limit
-            raise BudgetExceeded(account.budget, name, balance.end_ms, fits_later)
+def _check_room(accounts: list[Account], amount: Amount) -> None:
+    """Raises for the first budget that is too small; one that does not fit later either comes before those that do."""
+    waiting: BudgetExceeded | None = None
+    for account in accounts:
+        if account.budget.hard_action != "block":
+            continue
+        balance = account.balance
+        for name, limit in account.budget.limits():
+            wanted = getattr(amount, name)
+            if balance.posted(name) + wanted > limit:
+                raise BudgetExceeded(account.budget, name, balance.end_ms, fits_later=False)
+            if balance.posted(name) + balance.pending(name) + wanted > limit and waiting is None:
+                waiting = BudgetExceeded(account.budget, name, balance.end_ms, fits_later=True)
+    if waiting:
+        raise waiting
 
 
 def _reached(account: Account, balance: Balance, *, soft: bool) -> bool:

@@ -6,10 +6,11 @@ never exceeded in any 60 seconds, and capacity returns at most one second late.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from appliance.limits import Limits
 
@@ -23,7 +24,8 @@ Kind = Literal["requests", "tokens", "concurrent"]
 
 
 class Limited(Exception):
-    """`retry_after_s` is when the capacity really returns; None for concurrency, which returns when a call ends."""
+    """`retry_after_s` is when the capacity really returns; None for concurrency, which returns when a call ends, and for
+    a call that is larger than the whole limit."""
 
     def __init__(self, subject: str, kind: Kind, limit: int, retry_after_s: float | None) -> None:
         super().__init__(subject)
@@ -94,7 +96,8 @@ class _Subject:
 class Grant:
     """What one call has taken. It must be released exactly once."""
 
-    subjects: tuple[str, ...]
+    subjects: tuple[tuple[str, bool], ...]
+    """Whose slots it holds, and whether tokens were taken there too."""
     at: float
     tokens: int
     headers: tuple[int, int, int]
@@ -116,7 +119,7 @@ class Limiter:
         tightest: Limited | None = None
         for name, limits in wanted:
             refused = self._refusal(name, limits, tokens, now)
-            if refused and (tightest is None or (refused.retry_after_s or 0) > (tightest.retry_after_s or 0)):
+            if refused and (tightest is None or _wait(refused) > _wait(tightest)):
                 tightest = refused
         if tightest:
             raise tightest
@@ -126,21 +129,23 @@ class Limiter:
             subject.concurrent += 1
             if limits.tokens_per_minute is not None:
                 subject.tokens.add(now, tokens)
-        return Grant(tuple(name for name, _ in wanted), now, tokens, self._headers(wanted, now))
+        metered = tuple((name, limits.tokens_per_minute is not None) for name, limits in wanted)
+        return Grant(metered, now, tokens, self._headers(wanted, now))
 
     def _refusal(self, name: str, limits: Limits, tokens: int, now: float) -> Limited | None:
-        subject = self._subjects.get(name)
-        if subject is None:
-            subject = _EMPTY
-        else:
-            subject.requests.prune(now)
-            subject.tokens.prune(now)
-        limit = limits.requests_per_minute
-        if limit is not None and subject.requests.total + 1 > limit:
-            return Limited(name, "requests", limit, subject.requests.wait_s(now, limit, 1))
-        limit = limits.tokens_per_minute
-        if limit is not None and subject.tokens.total + tokens > limit:
-            return Limited(name, "tokens", limit, subject.tokens.wait_s(now, limit, tokens))
+        """The kind that makes the caller wait longest; concurrency only when it is all there is, for it has no time."""
+        subject = self._subjects.get(name, _EMPTY)
+        refusals: list[Limited] = []
+        for kind, meter, limit, amount in (
+            ("requests", subject.requests, limits.requests_per_minute, 1),
+            ("tokens", subject.tokens, limits.tokens_per_minute, tokens),
+        ):
+            meter.prune(now)
+            if limit is not None and meter.total + amount > limit:
+                wait_s = meter.wait_s(now, limit, amount) if amount <= limit else None
+                refusals.append(Limited(name, cast(Kind, kind), limit, wait_s))
+        if refusals:
+            return max(refusals, key=_wait)
         limit = limits.concurrent_requests
         if limit is not None and subject.concurrent + 1 > limit:
             return Limited(name, "concurrent", limit, None)
@@ -150,18 +155,24 @@ class Limiter:
         """The call is over: its slots are free, and the tokens are those that it used."""
         assert not grant.released
         grant.released = True
-        for name in grant.subjects:
+        for name, metered in grant.subjects:
             subject = self._subjects[name]
             subject.concurrent -= 1
             assert subject.concurrent >= 0
+            if not metered:
+                continue
             if used_tokens < grant.tokens:
                 subject.tokens.give_back(grant.at, grant.tokens - used_tokens)
-            elif used_tokens > grant.tokens and subject.tokens.total:
+            elif used_tokens > grant.tokens:
                 subject.tokens.add(now, used_tokens - grant.tokens)
+
+    def count(self, name: str, limits: Limits, now: float) -> None:
+        """One request that holds no slot: a refused credential, say. Raises Limited when there were too many."""
+        self.release(self.take([(name, limits)], 0, now), 0, now)
 
     def give_back(self, grant: Grant, now: float) -> None:
         """The call was refused by something else after all: nothing of it counts."""
-        for name in grant.subjects:
+        for name, _ in grant.subjects:
             self._subjects[name].requests.give_back(grant.at, 1)
         self.release(grant, 0, now)
 
@@ -174,7 +185,7 @@ class Limiter:
             meter = self._subjects[name].requests
             remaining = max(0, limit - meter.total)
             if not best[0] or remaining < best[1]:
-                best = (limit, remaining, int(meter.wait_s(now, limit, limit)))
+                best = (limit, remaining, math.ceil(meter.wait_s(now, limit, limit)))
         return best
 
     def concurrent(self, name: str) -> int:
@@ -190,6 +201,13 @@ class Limiter:
 
 
 _EMPTY = _Subject()
+
+
+def _wait(limited: Limited) -> float:
+    """For comparing: what never fits waits longest, what has no time least."""
+    if limited.retry_after_s is None:
+        return -1.0 if limited.kind == "concurrent" else math.inf
+    return limited.retry_after_s
 
 
 def throttled(limits: Limits) -> Limits:

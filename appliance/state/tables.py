@@ -14,30 +14,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE usage ADD COLUMN entry BIGINT NOT NULL DEFAULT 0",
         "CREATE INDEX usage_entry ON usage (entry)",
     ),
-    3: (
-        "CREATE TABLE usage_series (id INTEGER NOT NULL PRIMARY KEY, partner_id VARCHAR(255) NOT NULL, "
-        "tenant_id VARCHAR(255) NOT NULL, user_id VARCHAR(255) NOT NULL, key_id VARCHAR(255) NOT NULL, "
-        "groups VARCHAR(255) NOT NULL, model VARCHAR(255) NOT NULL, backend_id VARCHAR(255) NOT NULL, "
-        "status VARCHAR(255) NOT NULL)",
-        "CREATE UNIQUE INDEX usage_series_names ON usage_series "
-        "(user_id, key_id, model, backend_id, status, groups, tenant_id, partner_id)",
-        "CREATE TABLE usage_rollups (series_id INTEGER NOT NULL, width_ms INTEGER NOT NULL, start_ms BIGINT NOT NULL, "
-        "requests INTEGER NOT NULL, charged INTEGER NOT NULL, input_tokens BIGINT NOT NULL, "
-        "output_tokens BIGINT NOT NULL, cached_input_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, "
-        "reasoning_tokens BIGINT NOT NULL, cost_nano BIGINT NOT NULL, backend_cost_nano BIGINT NOT NULL, "
-        "estimated INTEGER NOT NULL, failed INTEGER NOT NULL, PRIMARY KEY (series_id, width_ms, start_ms)) "
-        "WITHOUT ROWID",
-        "INSERT INTO usage_series (partner_id, tenant_id, user_id, key_id, groups, model, backend_id, status) "
-        "SELECT DISTINCT partner_id, tenant_id, user_id, key_id, groups, model, backend_id, status FROM usage",
-        "INSERT INTO usage_rollups "
-        "SELECT s.id, w.column1, u.created_ms - u.created_ms % w.column1, COUNT(*), SUM(u.charged), "
-        "SUM(u.input_tokens), SUM(u.output_tokens), SUM(u.cached_input_tokens), SUM(u.cache_write_tokens), "
-        "SUM(u.reasoning_tokens), SUM(u.cost_nano), SUM(u.backend_cost_nano), SUM(u.estimated), "
-        "SUM(u.status = 'failed') FROM usage u CROSS JOIN usage_series s ON s.user_id = u.user_id "
-        "AND s.key_id = u.key_id AND s.model = u.model AND s.backend_id = u.backend_id AND s.status = u.status "
-        "AND s.groups = u.groups AND s.tenant_id = u.tenant_id AND s.partner_id = u.partner_id "
-        "CROSS JOIN (VALUES (900000), (86400000)) w GROUP BY 1, 2, 3",
-    ),
+    3: (),  # the new tables are made below; state.rollup fills its own from the rows
     4: (),
 }
 """The statements that lead from the version before to each. A new database is made by the models
@@ -121,8 +98,9 @@ class UsageRow(Table):
 
 
 class SeriesRow(Table):
-    """One combination of everything that sums are asked by. Rollups name it by its short number."""
+    """One combination of what sums are asked by; rollups name it by its short number. See state.rollup for `cube`."""
 
+    cube = peewee.IntegerField()
     partner_id = peewee.CharField()
     tenant_id = peewee.CharField(index=True)
     user_id = peewee.CharField()
@@ -139,13 +117,13 @@ class SeriesRow(Table):
 SeriesRow.add_index(
     peewee.SQL(
         "CREATE UNIQUE INDEX IF NOT EXISTS usage_series_names ON usage_series "
-        "(user_id, key_id, model, backend_id, status, groups, tenant_id, partner_id)"
+        "(cube, user_id, key_id, model, backend_id, status, groups, tenant_id, partner_id)"
     )
 )
 
 
 class RollupRow(Table):
-    """The sums of a series in a span of `width_ms` (a quarter of an hour, or a day of UTC) that begins at `start_ms`."""
+    """The sums of a series in a span of time. Widths and starts are those of state.rollup."""
 
     series_id = peewee.IntegerField()
     width_ms = peewee.IntegerField()

@@ -58,6 +58,7 @@ class UsageStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.budgets = BudgetStore(store)
+        store.write(rollup.rebuild).result()
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Insert finished calls, in the writer's transaction. A row that is already there (by id) is left alone and
@@ -146,7 +147,7 @@ class UsageStore:
         def work() -> list[tuple[str, str, int, int]]:
             with database.atomic():
                 found = rollup.differences(_shared(UsageFilter(scope)))
-            return [(_day(day), *rest) for day, *rest in found]
+            return [(_day(day), name, kept, rows) for day, name, kept, rows in found]
 
         return await self._store.read(work)
 
@@ -209,7 +210,9 @@ def _conditions(where: UsageFilter) -> list[Any]:
 def _seq_bounds(where: UsageFilter) -> tuple[int, int]:
     """(the number before the first row of the time, the last one's): rows lie nearly in the order of their times."""
     timed = _conditions(UsageFilter(Scope(), start_ms=where.start_ms, end_ms=where.end_ms))
-    first, last = UsageRow.select(peewee.fn.MIN(UsageRow.seq), peewee.fn.MAX(UsageRow.seq)).where(*timed).scalar(as_tuple=True)
+    first, last = (
+        UsageRow.select(peewee.fn.MIN(UsageRow.seq), peewee.fn.MAX(UsageRow.seq)).where(*timed).scalar(as_tuple=True)
+    )
     return (first - 1, last) if first else (0, 0)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.server_process import running_server
 
 VERSION = "1.43.0"
