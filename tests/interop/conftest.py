@@ -8,6 +8,7 @@ from pathlib import Path
 
 import openai
 import pytest
+
 from support.appliance import Gateway, running
 from support.server_process import running_server
 

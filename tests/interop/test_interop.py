@@ -10,6 +10,7 @@ from typing import Any
 
 import openai
 import pytest
+
 from support.appliance import Gateway
 from support.sse import events, text_of
 

@@ -136,7 +136,8 @@ def _combinations() -> Iterator[tuple[str, Case, str, str, int]]:
         for case in cases:
             yield f"{case.name}/{shape}-native-1", case, shape, "native", 1
             yield f"{case.name}/{shape}-native-2", case, shape, "native", 2
-            yield f"{case.name}/{shape}-compat-1", case, shape, "compat", 1
+            if shape == "whole" or case in STREAM_ONLY:  # before the first content both shapes get the same error
+                yield f"{case.name}/{shape}-compat-1", case, shape, "compat", 1
 
 
 COMBINATIONS = list(_combinations())

@@ -62,8 +62,10 @@ def test_the_list_fits_into_80_columns_with_whole_ids(gateway: Gateway) -> None:
 
 
 def test_a_name_cannot_steer_the_terminal_or_break_the_list(gateway: Gateway) -> None:
-    scaigrid("keys", "create", *FOR_ALICE, "--name", "[red]x\x1b[31m\ty", cwd=gateway.folder)
-    assert "[red]x [31m y" in scaigrid("keys", "list", cwd=gateway.folder).stdout
+    refused = scaigrid("keys", "create", *FOR_ALICE, "--name", "x\x1b[31m\ty", cwd=gateway.folder)
+    assert refused.returncode == 1
+    scaigrid("keys", "create", *FOR_ALICE, "--name", "[red]x y", cwd=gateway.folder)
+    assert "[red]x y" in scaigrid("keys", "list", cwd=gateway.folder).stdout
     with terminal("keys", "list", cwd=gateway.folder) as screen:
         assert screen.end() == 0
     assert "[red]x" in screen.screen

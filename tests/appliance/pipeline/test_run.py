@@ -15,14 +15,17 @@ from appliance.pipeline.run import run
 from appliance.pipeline.settle import settle
 from appliance.state import State
 from support.build import (
+    Clock,
     FakeClient,
     FakePools,
     FakeUpstream,
     chat_body,
     client_of,
     journal_of,
+    make_directory,
     make_exchange,
     make_grid,
+    make_key,
     make_state,
 )
 from support.sse import ended, failure_of
@@ -286,3 +289,113 @@ async def test_a_fault_of_ours_is_booked_and_passed_on() -> None:
     (row,) = journal_of(state).ended
     assert (row["status"], row["error_code"]) == ("failed", "INTERNAL_ERROR")
     assert client_of(exchange).status == 0
+
+
+# -- access is cut half-way -------------------------------------------------------------------------------------------
+
+
+async def cut_after(seconds: float, exchange: Exchange, *script: Any) -> State:
+    """The line, with the caller's key revoked after a moment."""
+    state = make_state(pools=FakePools(*script))
+    handle = asyncio.get_running_loop().call_later(seconds, state.directory.revoke_key, "apikey_1")
+    async with asyncio.timeout(5):
+        await run(exchange, state)
+    handle.cancel()
+    return state
+
+
+def running(exchange: Exchange) -> int:
+    assert exchange.principal
+    return len(exchange.principal.running)
+
+
+@BOTH
+@STREAMED
+async def test_a_call_that_waits_for_its_answer_ends_at_once_when_its_key_is_revoked(
+    surface: str, stream: bool
+) -> None:
+    upstream = FakeUpstream(FOR_EVER)
+    exchange = exchange_of(surface, stream=stream)
+    state = await cut_after(0.03, exchange, upstream)
+    client = client_of(exchange)
+    assert client.status == 401
+    assert "revoked" in client.json()["error"]["message"]
+    assert upstream.closed
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["error_code"], row["input_tokens"]) == (
+        "cancelled",
+        "AUTH_TOKEN_INVALID",
+        exchange.input_estimate,
+    )
+    assert running(exchange) == 0
+
+
+@BOTH
+async def test_a_stream_that_says_nothing_ends_at_once_when_its_key_is_revoked(surface: str) -> None:
+    upstream = FakeUpstream(chunk({"content": "half"}), FOR_EVER)
+    exchange = exchange_of(surface, stream=True)
+    state = await cut_after(0.03, exchange, upstream)
+    client = client_of(exchange)
+    assert failure_of(client.body)
+    assert ended(client.body)
+    assert upstream.closed
+    (row,) = journal_of(state).ended
+    assert (row["status"], row["estimated"], row["output_tokens"]) == ("cancelled", True, 1)
+    assert running(exchange) == 0
+
+
+async def test_a_pause_between_attempts_ends_when_the_key_is_revoked() -> None:
+    exchange = exchange_of()
+    state = await cut_after(0.03, exchange, refusal(500), refusal(429, **{"retry-after": "1.5"}))
+    assert client_of(exchange).status == 401
+    assert len(opened(state)) == 2
+    assert journal_of(state).ended[0]["cost_nano"] == 0
+
+
+async def test_an_expired_key_ends_its_stream_with_the_next_frame() -> None:
+    clock = Clock(100.0)
+    key = make_key()
+    key.expires_unix = 150.0
+    upstream = FakeUpstream(chunk({"content": "half"}), 0.05, *text_stream("never seen"))
+    state = make_state(pools=FakePools(upstream), directory=make_directory(keys=[key], clock=clock))
+    exchange = exchange_of(stream=True)
+    asyncio.get_running_loop().call_later(0.02, clock.advance, 60.0)
+    await run(exchange, state)
+    told = failure_of(client_of(exchange).body)
+    assert told
+    assert "expired" in told["message"]
+    assert b"never seen" not in client_of(exchange).body
+    assert upstream.closed
+
+
+@STREAMED
+async def test_a_call_that_is_over_is_not_ended_once_more(stream: bool) -> None:
+    exchange = exchange_of(stream=stream)
+    state = await line(exchange, upstream_of(stream))
+    assert running(exchange) == 0
+    state.directory.revoke_key("apikey_1")
+    await asyncio.sleep(0.01)
+    assert client_of(exchange).ended
+    assert exchange.status == "completed"
+
+
+@pytest.mark.parametrize("how", ["refused", "failed", "fault", "hang-up"])
+async def test_no_ending_leaves_a_trace_at_the_principal(how: str) -> None:
+    scripts: dict[str, list[Any]] = {"failed": [refusal(400)], "fault": [ZeroDivisionError()], "hang-up": [FOR_EVER]}
+    exchange = exchange_of(model="unknown" if how == "refused" else "m")
+    task = asyncio.ensure_future(run(exchange, make_state(pools=FakePools(*scripts.get(how, [])))))
+    await asyncio.sleep(0.03)
+    task.cancel()
+    await asyncio.wait([task])
+    assert running(exchange) == 0
+
+
+async def test_a_caller_who_leaves_just_when_his_key_is_revoked_is_booked_once() -> None:
+    exchange, state = exchange_of(stream=True), make_state(pools=FakePools(FakeUpstream(FOR_EVER)))
+    task = asyncio.ensure_future(run(exchange, state))
+    await asyncio.sleep(0.03)
+    state.directory.revoke_key("apikey_1")
+    task.cancel()
+    await asyncio.wait([task], timeout=2)
+    assert task.done()
+    assert [row["status"] for row in journal_of(state).ended] == ["cancelled"]

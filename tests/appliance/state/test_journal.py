@@ -79,6 +79,13 @@ def journals(tmp_path: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> I
             journal.close()
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.jsonl"))
 
@@ -179,8 +186,8 @@ def test_rows_that_the_database_refused_are_tried_again_until_it_takes_them(jour
     journal = journals()
     journal.end(row("a"))
     journal.end(row("b"))
-    assert not journal.flushed(0.05)
-    assert shelf.calls > 1
+    wait_until(lambda: shelf.calls > 1)
+    assert not journal.flushed(0.01)
     shelf.failing = False
     assert journal.flushed(WAIT_S)
     assert shelf.statuses() == {"a": "completed", "b": "completed"}
