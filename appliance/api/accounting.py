@@ -75,12 +75,12 @@ async def verify_balances(call: Call) -> dict[str, Any]:
 
 async def prune_usage(call: Call) -> dict[str, Any]:
     """`done` is false when there was more than one request may delete; then ask again."""
+    if "super_admin" not in call.principal.roles:
+        raise GatewayError("AUTHZ_PERMISSION_DENIED", "only a super_admin may delete usage rows")
     text = call.query.get("before")
     if not text:
         raise invalid("before", "is required: rows of calls made before this time are deleted for ever")
     before_ms = int(unix_of("before", text) * 1000)
-    if "super_admin" not in call.principal.roles:
-        raise GatewayError("AUTHZ_PERMISSION_DENIED", "only a super_admin may delete usage rows")
     now_ms = int(time.time() * 1000)
     latest, held_by = latest_ms(call.state.ledger.accounts(now_ms), now_ms)
     if before_ms > latest:

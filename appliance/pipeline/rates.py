@@ -31,8 +31,7 @@ def take_rates(exchange: Exchange, state: State) -> None:
         exchange.grant = state.limiter.take(wanted, tokens, exchange.clock())
         exchange.rate_limit = exchange.grant.headers
     except Limited as limited:
-        if limited.kind == "requests":
-            exchange.rate_limit = (limited.limit, 0, math.ceil(limited.retry_after_s or 0))
+        exchange.rate_limit = state.limiter.headers(wanted, exchange.clock())
         raise refusal(limited) from None
 
 

@@ -53,12 +53,19 @@ def _reserve(exchange: Exchange, state: State) -> None:
         exchange.clamped = covered < cap
         # Less than the least is not tried: then the reservation says which budget is too small, and for how long.
         cap = min(cap, max(covered, LEAST_ANSWER_TOKENS))
-        # A cap is written into an open request only where the promise hangs on it: a model cannot exceed a limit that
-        # the operator told us of, and some upstreams refuse a cap above what they know.
-        known = model.max_output_tokens or model.context_window or "max_tokens" in model.default_params
-        exchange.output_cap = cap if exchange.clamped or not known else None
+    if room is not None and not _bounded_by_itself(exchange, model):
+        exchange.output_cap = cap
     amount = worst_case(exchange, model, cap)
     exchange.reservation = ledger.reserve(subjects, amount, now_ms)
+
+
+def _bounded_by_itself(exchange: Exchange, model: FrontendModel) -> bool:
+    """No cap has to be written into the request: the model cannot pass its context window.
+
+    Some upstreams refuse a cap above what they know, so none is written where the promise does not hang on it.
+    """
+    stated = model.max_output_tokens or "max_tokens" in model.default_params
+    return exchange.asked_cap is None and not exchange.clamped and not stated and bool(model.context_window)
 
 
 def largest_answer(model: FrontendModel, asked: int | None) -> int:

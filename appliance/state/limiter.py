@@ -130,7 +130,7 @@ class Limiter:
             if limits.tokens_per_minute is not None:
                 subject.tokens.add(now, tokens)
         metered = tuple((name, limits.tokens_per_minute is not None) for name, limits in wanted)
-        return Grant(metered, now, tokens, self._headers(wanted, now))
+        return Grant(metered, now, tokens, self.headers(wanted, now))
 
     def _refusal(self, name: str, limits: Limits, tokens: int, now: float) -> Limited | None:
         """The kind that makes the caller wait longest; concurrency only when it is all there is, for it has no time."""
@@ -176,13 +176,15 @@ class Limiter:
             self._subjects[name].requests.give_back(grant.at, 1)
         self.release(grant, 0, now)
 
-    def _headers(self, wanted: Iterable[tuple[str, Limits]], now: float) -> tuple[int, int, int]:
+    def headers(self, wanted: Iterable[tuple[str, Limits]], now: float) -> tuple[int, int, int]:
+        """Limit, remaining and seconds until the window is empty, of the request limit with the least left."""
         best: tuple[int, int, int] = (0, 0, 0)
         for name, limits in wanted:
             limit = limits.requests_per_minute
             if limit is None:
                 continue
-            meter = self._subjects[name].requests
+            meter = self._subjects.get(name, _EMPTY).requests
+            meter.prune(now)
             remaining = max(0, limit - meter.total)
             if not best[0] or remaining < best[1]:
                 best = (limit, remaining, math.ceil(meter.wait_s(now, limit, limit)))

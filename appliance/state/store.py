@@ -65,6 +65,8 @@ class Store:
         self._database.connect(reuse_if_open=True)
         while (job := self._jobs.get()) is not None:
             work, future = job
+            if not future.set_running_or_notify_cancel():
+                continue  # whoever asked hung up before it began; from here on it cannot be cancelled any more
             try:
                 with self._database.atomic("IMMEDIATE"):
                     result = work()

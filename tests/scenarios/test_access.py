@@ -1,4 +1,4 @@
-"""Roles × URLs from the appliance's own list, strangers at every door, the models of a tenant, and who is out altogether."""
+"""Roles × URLs from the appliance's own list, strangers at every door, the models of a tenant, and who is out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PARAMETERS: dict[str, Callable[[str], str]] = {
     "key_id": _key_id,
     "budget_id": lambda role: "budget_of_nobody",
 }
-"""Parameter of a path → something of acme's that exists. A new one needs a line here; `role_id` is made for each call."""
+"""Parameter of a path → something of acme's that exists; `role_id` is made for each call. A new one needs a line."""
 
 
 def path_of(route: Route, role: str, gateway: Gateway) -> str:
@@ -83,6 +83,7 @@ RESERVED = {
     "POST /v1/tenants": PARTNERS,
     "PUT /v1/tenants/<tenant_id>": PARTNERS,
     "DELETE /v1/tenants/<tenant_id>": PARTNERS,
+    "DELETE /v1/accounting/usage": {"super_admin"},
 }
 """URLs for which the permission (of which there is none for tenants and partners) is not enough: also one of these."""
 

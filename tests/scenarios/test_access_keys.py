@@ -1,4 +1,4 @@
-"""The life of a key: made with no more rights than its maker may give; revoked or expired at once, also in mid-stream."""
+"""The life of a key: with no more rights than its maker may give; revoked or expired at once, also in mid-stream."""
 
 from __future__ import annotations
 

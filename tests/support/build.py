@@ -23,10 +23,13 @@ from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
 from appliance.state.journal import Journal, JournalFailed
+from appliance.state.ledger import Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
 from appliance.state.store import Store
+from appliance.state.usage import UsageStore
 
 SECRET = "sgk_alices-key-for-the-tests"
 
@@ -228,6 +231,9 @@ def make_state(
     return State(
         directory=directory or make_directory(),
         store=cast(Store, None),
+        usage=cast(UsageStore, None),
+        ledger=Ledger(),
+        limiter=Limiter(),
         journal=cast(Journal, journal or FakeJournal()),
         pools=cast(Pools, pools or FakePools()),
         metrics=Metrics(),
