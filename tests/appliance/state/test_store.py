@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -155,3 +156,17 @@ async def test_what_a_killed_process_left_in_the_journal_is_booked_once(path: Pa
         "b": "interrupted",
     }
     store.close()
+
+
+async def test_a_writer_whose_asker_hung_up_lives_on(store: Store) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    busy = store.write(lambda: (started.set(), go_on.wait(5)))
+    assert started.wait(5)
+    waiting = asyncio.ensure_future(asyncio.wrap_future(store.write(lambda: "never wanted")))
+    running = asyncio.ensure_future(asyncio.wrap_future(busy))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    running.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asyncio.wrap_future(store.write(lambda: "still here")) == "still here"
