@@ -156,7 +156,7 @@ class AnswerStream(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """One upstream call. `delay_s` is waited before it is sent; `dispatched` says that bytes may have left."""
+    """One upstream call. `delay_s` is waited before it is made; `dispatched` says that it was made."""
 
     number: int
     target: Target
@@ -164,6 +164,8 @@ class Attempt:
     body: bytes = b""
     passthrough: bool = False
     dispatched: bool = False
+    sent: bool = False
+    """A connection was free: from here on the upstream may be at work."""
     started_at: float = 0.0
     latency_ms: int = 0
     upstream: Upstream | None = None
@@ -240,7 +242,7 @@ class Exchange:
     clamped: bool = False
     grant: Grant | None = None
     rate_limit: tuple[int, int, int] = (0, 0, 0)
-    """Limit, remaining and seconds until the window is empty, of the tightest request limit; zeros when there is none."""
+    """Limit, remaining and seconds until the window is empty, of the tightest request limit; zeros: there is none."""
     reservation: Reservation | None = None
     deadline_at: float = 0.0
     head: ReplyHead | None = None

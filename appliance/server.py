@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -272,6 +273,7 @@ async def _main(
     assert server
     await server.startup()  # type: ignore[no-untyped-call]
     port = 0 if loaded.document.server.listen.unix else listener.getsockname()[1]
+    gc.freeze()  # what lives as long as the process need not be looked at by every collection
     _announce(loaded, "https" if tls else "http", port)
     keeper = asyncio.ensure_future(_keep(state))  # noqa: TID251 - held by this frame until the end
     await stop.wait()

@@ -16,6 +16,7 @@ SCENARIOS = "tested by tests/scenarios over HTTP"
 
 WITHOUT_TEST = {
     "appliance/exchange.py": RECORDS,
+    "appliance/limits.py": RECORDS,
     "appliance/people.py": RECORDS,
     "appliance/formats/base.py": RECORDS,
     "appliance/formats/chat.py": RECORDS,
@@ -24,6 +25,7 @@ WITHOUT_TEST = {
     "appliance/server.py": SCENARIOS,
     "appliance/api/accounting.py": SCENARIOS,
     "appliance/api/budgets.py": SCENARIOS,
+    "appliance/api/budget_record.py": SCENARIOS,
     "appliance/api/usage_record.py": SCENARIOS,
     "appliance/api/configuration.py": SCENARIOS,
     "appliance/api/models.py": SCENARIOS,
@@ -38,6 +40,7 @@ WITHOUT_TEST = {
     "tui/options.py": "tests/tui/test_commands.py asks each command for them",
     "tui/usage_command.py": "tests/tui/test_usage.py runs the command",
     "config/check.py": "tests/config/test_golden.py compares every problem it can find",
+    "config/check_limits.py": "tests/config/test_limits.py; test_golden.py compares every problem it can find",
     "config/document.py": RECORDS,
     "config/entry.py": RECORDS,
     "config/models.py": RECORDS,
@@ -46,6 +49,7 @@ WITHOUT_TEST = {
 """Source file → why it has no test file of its own."""
 
 WITHOUT_SOURCE = {
+    "tests/appliance/grid/test_usages_corpus.py": "tests formats and appliance/grid/prices.py on recorded usages",
     "tests/config/test_example.py": "tests scaigrid.yaml",
     "tests/config/test_golden.py": "tests config/load.py over many files",
 }

@@ -11,22 +11,21 @@ import secrets
 import time
 from collections.abc import Container
 from dataclasses import replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 
 import config
 from appliance.api.accept import Call
-from appliance.api.envelope import Page, iso, limit_of
+from appliance.api.budget_record import scope_id_of, settings_of, shown
+from appliance.api.envelope import Page, limit_of
 from appliance.errors import GatewayError, clipped, invalid
-from appliance.grid.prices import usd
 from appliance.limits import Budget, Scope
 from appliance.permissions import Scope as Reach
 from appliance.permissions import accounting_scope, people_scope
 from appliance.state.budgets import NEXT, MadeBudget, add_budget, change_budget, remove_budget
-from appliance.state.ledger import Account, Balance
-from appliance.state.periods import NEVER_MS
+from appliance.state.ledger import Account
 
 SCOPES = get_args(Scope)
 _LIMITS = ("cost_limit", "token_limit", "request_limit")
@@ -48,7 +47,7 @@ async def list_budgets(call: Call) -> Page:
         if account.budget.id > after
         and not account.budget.id.endswith(NEXT)
         and scope in (None, account.budget.scope)
-        and scope_id in (None, _scope_id(account.budget))
+        and scope_id in (None, scope_id_of(account.budget))
         and sees(call, account.budget)
     ]
     limit = limit_of(call.query.get("limit"))
@@ -80,9 +79,9 @@ async def update_budget(call: Call) -> dict[str, Any]:
 
     def changed(made: MadeBudget) -> MadeBudget:
         old = made.budget
-        if body.get("scope", old.scope) != old.scope or body.get("scope_id", _scope_id(old)) != _scope_id(old):
+        if body.get("scope", old.scope) != old.scope or body.get("scope_id", scope_id_of(old)) != scope_id_of(old):
             raise invalid("scope_id", "a budget stays whose it is; delete it and make another one")
-        return replace(made, budget=_budget(old.id, old.scope, old.subject, _settings(old) | body))
+        return replace(made, budget=_budget(old.id, old.scope, old.subject, settings_of(old) | body))
 
     await change_budget(call.state, budget_id, changed)
     return _shown_by_id(call, budget_id)
@@ -96,7 +95,7 @@ async def delete_budget(call: Call) -> dict[str, Any]:
 
 def sees(call: Call, budget: Budget) -> bool:
     """The partner's own budget tells what its other tenants use, so it is shown to those only who may see that."""
-    principal, place = call.principal, _place(call, budget.scope, _scope_id(budget))
+    principal, place = call.principal, _place(call, budget.scope, scope_id_of(budget))
     if accounting_scope(principal).holds(*place):
         return True
     if budget.scope != "partner" and budget.subject in principal.subjects:
@@ -119,7 +118,7 @@ def _changeable(call: Call) -> Account:
     account = _found(call)
     budget = account.budget
     reach = people_scope(call.principal)
-    if not reach.holds(*_place(call, budget.scope, _scope_id(budget))):
+    if not reach.holds(*_place(call, budget.scope, scope_id_of(budget))):
         raise GatewayError(
             "AUTHZ_PERMISSION_DENIED", f"the budget {budget.id} is of {budget.subject}, not yours to change"
         )
@@ -233,23 +232,6 @@ def _refusal(error: ValidationError) -> GatewayError:
     return GatewayError("VALIDATION_ERROR", f"{details[0]['field']}: {details[0]['message']}", details=details)
 
 
-def _settings(budget: Budget) -> dict[str, Any]:
-    """The budget as its body would say it."""
-    return {
-        "name": budget.name or None,
-        "period": budget.period,
-        "timezone": budget.timezone,
-        "cost_limit": None if budget.cost_limit is None else usd(budget.cost_limit),
-        "token_limit": budget.token_limit,
-        "request_limit": budget.request_limit,
-        "soft_limit_pct": budget.soft_ppm / 1_000_000,
-        "hard_action": budget.hard_action,
-    }
-
-
-# -- the answer -------------------------------------------------------------------------------------------------------
-
-
 def _shown_by_id(call: Call, budget_id: str) -> dict[str, Any]:
     account = call.state.ledger.account(budget_id, _now_ms())
     if account is None:
@@ -258,51 +240,7 @@ def _shown_by_id(call: Call, budget_id: str) -> dict[str, Any]:
 
 
 def _shown(call: Call, account: Account) -> dict[str, Any]:
-    budget, balance = account.budget, account.balance
-    made = call.state.usage.budgets.made.get(budget.id)
-    soft, hard = (_reached(budget, balance, ppm) for ppm in (budget.soft_ppm, 1_000_000))
-    return {
-        "id": budget.id,
-        "scope": budget.scope,
-        "scope_id": _scope_id(budget),
-        **_settings(budget),
-        "used": _amount(balance.cost, balance.tokens, balance.requests),
-        "pending": _amount(balance.pending_cost, balance.pending_tokens, balance.pending_requests),
-        "remaining": _remaining(budget, balance),
-        "period_start": iso(balance.start_ms / 1000),
-        "period_end": iso(balance.end_ms / 1000) if balance.end_ms < NEVER_MS else None,
-        "soft_limit_reached": soft,
-        "hard_limit_reached": hard,
-        "state": _state(soft=soft, hard=hard),
-        "declared_in": budget.declared or None,
-        "created_by": made.made_by if made else None,
-        "created_at": iso(made.created_unix) if made else None,
-    }
-
-
-def _scope_id(budget: Budget) -> str:
-    return budget.subject.partition(":")[2]
-
-
-def _amount(cost: int, tokens: int, requests: int) -> dict[str, Any]:
-    return {"cost": usd(cost), "tokens": tokens, "requests": requests}
-
-
-def _remaining(budget: Budget, balance: Balance) -> dict[str, Any]:
-    """What one more call could reserve; null where nothing is limited."""
-    left: dict[str, Any] = {"cost": None, "tokens": None, "requests": None}
-    for name, limit in budget.limits():
-        free = max(0, limit - balance.posted(name) - balance.pending(name))
-        left[name] = usd(free) if name == "cost" else free
-    return left
-
-
-def _reached(budget: Budget, balance: Balance, ppm: int) -> bool:
-    return any(balance.posted(name) * 1_000_000 >= limit * ppm for name, limit in budget.limits())
-
-
-def _state(*, soft: bool, hard: bool) -> Literal["ok", "soft", "exceeded"]:
-    return "exceeded" if hard else "soft" if soft else "ok"
+    return shown(account, call.state.usage.budgets.made.get(account.budget.id))
 
 
 def _now_ms() -> int:

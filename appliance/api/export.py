@@ -61,6 +61,7 @@ COLUMNS = (
     "reasoning_tokens",
     "cost",
     "backend_cost",
+    "reserved",
     "latency_ms",
     "time_to_first_token_ms",
     "finish_reason",

@@ -38,6 +38,7 @@ def record_of(row: dict[str, Any]) -> dict[str, Any]:
         "estimated": row["estimated"],
         "cost": usd(row["cost_nano"]),
         "backend_cost": usd(row["backend_cost_nano"]),
+        "reserved": usd(row["reserved_nano"]),
         "latency_ms": row["latency_ms"],
         "time_to_first_token_ms": row["ttft_ms"],
         "finish_reason": row["finish_reason"] or None,

@@ -21,8 +21,10 @@ MEDIA_BOUND_TOKENS = 50_000
 HIDDEN_BOUND_TOKENS = 2_048
 """More than a provider's own hidden prompts, for tools say, bring."""
 
-_MARKS = (b"image", b"file", b"audio", b"document", b"video", b"\\u")
-"""A body with none of these holds text only. An escape could hide any of the words."""
+_PART = b'"type"'
+_ESCAPE = b"\\u"
+_MARKS = (b"image", b"file", b"audio", b"document", b"video", _ESCAPE)
+"""A body without typed parts, or with none of these words, holds text only. An escape could hide any of them."""
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking", "tool_result", "tool_use"})
 
 
@@ -36,7 +38,7 @@ class Size(NamedTuple):
 
 def size_of(body: bytes, messages: Raw | None) -> Size:
     """Measure a request's body. `messages` is its member of that name, undecoded."""
-    if messages is None or not any(mark in body for mark in _MARKS):
+    if messages is None or not (_PART in body or _ESCAPE in body) or not any(mark in body for mark in _MARKS):
         return Size(len(body))
     try:
         parts = _media_parts(msgspec.json.decode(messages))

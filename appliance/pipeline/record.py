@@ -6,6 +6,7 @@ were killed now; `record` notes what was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -66,7 +67,7 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "tenant_id": principal.tenant_id,
         "user_id": principal.user_id,
         "key_id": principal.key_id,
-        "groups": f"|{'|'.join(principal.groups)}|" if principal.groups else "",
+        "groups": _groups(exchange),
         "model": exchange.model.name,
         "backend_id": shown.target.backend if shown else "",
         "provider": shown.target.endpoint.name if shown else "",
@@ -93,6 +94,15 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "price": _prices(exchange.model.price, shown),
         "metadata": msgspec.json.encode(exchange.metadata).decode() if exchange.metadata else None,
     }
+
+
+def _groups(exchange: Exchange) -> str:
+    """Those that the reservation was held in, whatever has become of the user's groups meanwhile."""
+    assert exchange.principal
+    names: Iterable[str] = exchange.principal.groups
+    if exchange.reservation:
+        names = [s.rpartition(":")[2] for s in exchange.reservation.subjects if s.startswith("group:")]
+    return f"|{'|'.join(names)}|" if names else ""
 
 
 def _error_code(exchange: Exchange) -> str:

@@ -9,7 +9,6 @@ import asyncio
 
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
-from appliance.pipeline.admit import admit
 from appliance.pipeline.authenticate import authenticate, cut_off, end_when_cut_off
 from appliance.pipeline.call import call
 from appliance.pipeline.record import record
@@ -17,7 +16,7 @@ from appliance.pipeline.reply import close, reply
 from appliance.pipeline.reserve import reserve
 from appliance.pipeline.route import exhausted, route
 from appliance.pipeline.settle import settle
-from appliance.pipeline.translate import translate
+from appliance.pipeline.turns import admit_in_turn, translate_in_turn
 from appliance.state import State
 
 
@@ -26,10 +25,10 @@ async def run(exchange: Exchange, state: State) -> None:
     try:
         authenticate(exchange, state)
         end_when_cut_off(exchange)
-        admit(exchange, state)
+        await admit_in_turn(exchange, state)
         await reserve(exchange, state)
         for attempt in route(exchange, state):
-            if translate(exchange, attempt) and await call(exchange, attempt, state):
+            if await translate_in_turn(exchange, attempt, state) and await call(exchange, attempt, state):
                 await reply(exchange, attempt, state)
                 break
         else:

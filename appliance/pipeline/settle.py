@@ -48,7 +48,7 @@ def _measure(exchange: Exchange) -> None:
 
 def _owes(exchange: Exchange) -> bool:
     """An answer that began is owed for; so is a call that ended on our side while an upstream worked on it."""
-    return bool(exchange.answered) or any(not attempt.failure for attempt in exchange.attempts)
+    return bool(exchange.answered) or any(attempt.sent and not attempt.failure for attempt in exchange.attempts)
 
 
 def _estimate(exchange: Exchange, reported: Usage | None) -> Usage:

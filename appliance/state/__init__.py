@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
@@ -34,3 +35,5 @@ class State:
     rng: Random = field(default_factory=Random)
     draining: bool = False
     in_flight: int = 0
+    large: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a large body is read or translated: one at a time, so that their costs do not add up for others."""

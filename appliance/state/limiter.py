@@ -24,8 +24,8 @@ Kind = Literal["requests", "tokens", "concurrent"]
 
 
 class Limited(Exception):
-    """`retry_after_s` is when the capacity really returns; None for concurrency, which returns when a call ends, and for
-    a call that is larger than the whole limit."""
+    """`retry_after_s` is when the capacity really returns; None for concurrency, which returns when a call ends, and
+    for a call that is larger than the whole limit."""
 
     def __init__(self, subject: str, kind: Kind, limit: int, retry_after_s: float | None) -> None:
         super().__init__(subject)

@@ -76,6 +76,9 @@ class UsageStore:
             query = UsageRow.select().where(*_conditions(where)).order_by(UsageRow.seq.desc()).limit(limit)
             if before_seq is not None:
                 query = query.where(UsageRow.seq < before_seq)
+            if not (where.scope.user_id or where.user_id or where.request_id):  # one person's rows are found faster
+                after, last = _seq_bounds(where)
+                query = query.from_(_IN_ORDER).where(UsageRow.seq > after, UsageRow.seq <= last)
             return rows_of(query)
 
         return await self._store.read(work)
@@ -207,20 +210,23 @@ def _conditions(where: UsageFilter) -> list[Any]:
     return conditions or [UsageRow.seq > 0]
 
 
+# The rows' own order: what any other index finds would be sorted anew for every page.
+_IN_ORDER = peewee.SQL('"usage" AS "t1" NOT INDEXED')
+
+
 def _seq_bounds(where: UsageFilter) -> tuple[int, int]:
     """(the number before the first row of the time, the last one's): rows lie nearly in the order of their times."""
+    if where.start_ms is None and where.end_ms is None:
+        return 0, UsageRow.select(peewee.fn.MAX(UsageRow.seq)).scalar() or 0
     timed = _conditions(UsageFilter(Scope(), start_ms=where.start_ms, end_ms=where.end_ms))
-    first, last = (
-        UsageRow.select(peewee.fn.MIN(UsageRow.seq), peewee.fn.MAX(UsageRow.seq)).where(*timed).scalar(as_tuple=True)
-    )
+    numbers = UsageRow.select(peewee.fn.MIN(UsageRow.seq), peewee.fn.MAX(UsageRow.seq)).where(*timed)
+    first, last = numbers.scalar(as_tuple=True)
     return (first - 1, last) if first else (0, 0)
 
 
 def _chunk(where: UsageFilter, after: int, last: int) -> list[dict[str, Any]]:
-    # In the rows' own order: what any other index finds would be sorted anew for every chunk.
-    source = peewee.SQL('"usage" AS "t1" NOT INDEXED')
     numbered = (UsageRow.seq > after) & (UsageRow.seq <= last)
-    query = UsageRow.select().from_(source).where(numbered, *_conditions(where))
+    query = UsageRow.select().from_(_IN_ORDER).where(numbered, *_conditions(where))
     return rows_of(query.order_by(UsageRow.seq).limit(CHUNK_ROWS))
 
 

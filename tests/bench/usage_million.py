@@ -1,4 +1,4 @@
-"""A million usage rows in a database of its own: how long each summary, a budget's opening and a batch of rows take.
+"""A million usage rows in a database of its own: how long summaries, pages, budgets' openings and batches take.
 
 `.venv/bin/python tests/bench/usage_million.py [ROWS]`; not part of the default run. The figures stand in
 docs/performance.md.
@@ -89,6 +89,7 @@ async def main(count: int) -> None:
         for name, where in FILTERS.items():
             for group_by in GROUPS:
                 await timed(f"summary by {group_by}, {name}", partial(usage.summary, where, group_by))
+            await timed(f"a page of 100 rows, {name}", partial(usage.rows, where, 101, None))
         for subject in ("tenant:tenant7", "user:tenant7:user3", "partner:partner1", "key:apikey_0000000000000007"):
             span = (START_MS, NEVER_MS, count)
             await timed(f"a budget's opening, {subject}", partial(usage.used_by_now, subject, *span))

@@ -127,6 +127,7 @@ def test_a_budget_shows_everything_about_itself(gateway: Gateway) -> None:
     start, end = shown.pop("period_start"), shown.pop("period_end")
     assert start < shown.pop("created_at") < end
     used = shown.pop("used")
+    assert shown.pop("overrun") == "0"
     assert used["requests"] == 1
     assert 1 < float(used["cost"]) < 1.001
     assert float(shown.pop("remaining")["cost"]) == pytest.approx(12.5 - float(used["cost"]))
@@ -347,7 +348,8 @@ def test_a_bad_change_leaves_the_budget_as_it_was(gateway: Gateway, body: dict[s
 
 def test_lists_have_pages_and_filters(gateway: Gateway) -> None:
     made = sorted(make(gateway, scope="user", scope_id=f"acme:{name}")["id"] for name in ("alice", "bob", "chief"))
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         answer = gateway.get(f"{BUDGETS}?scope=user&limit=2&cursor={cursor}").json()
         seen += [budget["id"] for budget in answer["data"]["items"]]

@@ -131,6 +131,7 @@ SPECIAL = (
     "rate",
     "unconfigured",
     "untranslated",
+    "connecting",
     "pool-1",
     "pool-2",
     "between",
@@ -210,7 +211,7 @@ def _yaml(upstream: Upstream, other: Upstream, mute: int) -> str:
     hasty = "{connect: 2s, first_byte: 300ms, idle: 300ms, total: 2s}"
     models = [_model(each.name, each.provider, each.second) for each in {each for each, _ in (*SERVED, *LEFT)}]
     models += [_model(name, "up") for name in ("refused", "budget", "rate", "between", "revoked", "kill")]
-    models += [_model("unconfigured", "keyless"), _model("untranslated", "claude")]
+    models += [_model("unconfigured", "keyless"), _model("untranslated", "claude"), _model("connecting", "patient")]
     models += [_model(name, "tight") for name in ("pool-1", "pool-2")]
     models = [line.replace("retries: 0", "retries: 5") if line.startswith("  between:") else line for line in models]
     users = [_user(name) for name in (*ids(SERVED), *ids(LEFT), *SPECIAL)]
@@ -224,6 +225,7 @@ providers:
   tight: {{type: custom, base_url: "{upstream.url}/v1", max_connections: 1}}
   dead: {{type: custom, base_url: "http://127.0.0.1:{free_port()}/v1"}}
   mute: {{type: custom, base_url: "https://127.0.0.1:{mute}/v1", timeouts: {{connect: 300ms}}}}
+  patient: {{type: custom, base_url: "https://127.0.0.1:{mute}/v1", timeouts: {{connect: 5s}}}}
   keyless: {{type: openai, api_key: "${{env:NOBODY_SETS_THIS}}"}}
   claude: {{type: anthropic, api_key: secret-of-claude, base_url: "{upstream.url}"}}
 models:
@@ -381,6 +383,19 @@ def test_a_caller_who_left_before_his_call_had_a_connection_owes_nothing(gateway
     assert_balanced(gateway, "pool-2", 0)
 
 
+def test_a_caller_who_left_before_the_connection_stood_owes_nothing(gateway: Gateway) -> None:
+    """The TCP connection is there, the TLS handshake is not: no byte of the request has left."""
+    with Wire(gateway.url) as wire:
+        wire.send(request_bytes(SURFACES["compat"], body_of("connecting", False), key_of("connecting")))
+        until_idle(gateway, 1)
+        time.sleep(0.2)
+        wire.hang_up()
+    until_idle(gateway)
+    (row,) = rows_of(gateway, "connecting")
+    assert_row(row, Outcome("", status="cancelled"), body_of("connecting", False))
+    assert_balanced(gateway, "connecting", 0)
+
+
 def test_a_caller_who_left_between_two_attempts_owes_nothing(gateway: Gateway, upstream: Upstream) -> None:
     """The first one failed, and the pause before the next is running."""
     calls = len(upstream.calls)
@@ -446,7 +461,7 @@ def test_a_call_whose_key_was_revoked_in_mid_stream_is_owed_for_as_far_as_it_wen
     (row,) = rows_of(gateway, "revoked")
     assert (row["status"], row["estimated"], row["input_tokens"]) == ("cancelled", True, size_of(body))
     assert row["error"] == "AUTH_TOKEN_INVALID"
-    assert 0 < row["output_tokens"]
+    assert row["output_tokens"] > 0
     assert_balanced(gateway, "revoked", 1)
 
 
@@ -473,6 +488,9 @@ def test_every_outcome_stands_in_the_written_table() -> None:
     text = (ROOT / "docs" / "accounting.md").read_text()
     written = set(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.M))
     played = {each.name for each in (*NOTHING_CAME, *BROKEN_OFF, *ANSWERED, *HANG_UPS)}
-    others = {"refused", "no-target", "hang-up-before-a-connection", "hang-up-between-attempts", "revoked", "kill"}
+    others = {
+        *("refused-for-its-key", "refused-for-its-body", "refused-by-a-rate-limit", "refused-by-a-budget", "no-target"),
+        *("hang-up-before-a-connection", "hang-up-between-attempts", "revoked", "kill"),
+    }
     assert written == played | others
     assert Path(__file__).name in text

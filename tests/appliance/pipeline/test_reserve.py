@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,14 +16,18 @@ from hypothesis import strategies as st
 
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
+from appliance.formats.anthropic_reply import decode_usage as decode_anthropic
+from appliance.formats.openai_usage import decode_usage as decode_openai
 from appliance.limits import Budget
 from appliance.pipeline import peek
 from appliance.pipeline import reserve as reserve_module
+from appliance.pipeline.estimate import bound, estimate, size_of
 from appliance.pipeline.reserve import LEAST_ANSWER_TOKENS, UNKNOWN_LARGEST_TOKENS, largest_answer, reserve
 from appliance.pipeline.translate import translate
 from appliance.state import State
 from appliance.state.ledger import Amount, Ledger
 from support.build import chat_body, make_attempt, make_exchange, make_grid
+from support.fixtures import PROVIDERS, needs_fixtures
 
 SUBJECTS = ("partner:reseller", "tenant:acme", "user:acme:alice", "key:apikey_1")
 BOUND = 1000
@@ -389,3 +396,151 @@ async def test_a_crowd_is_admitted_one_after_the_other_as_far_as_the_money_goes(
     account = state.ledger.account("b", 0)
     assert account
     assert account.balance.cost == served * 500_000 <= 10_000_000
+
+
+# -- the bound of the input -------------------------------------------------------------------------------------------
+
+BEYOND_THE_BODY = {
+    "anthropic/stream-mcp": "the provider called a tool server and read its answer",
+    "anthropic/stream-pause-turn": "the provider searched, and read what it found",
+    "google/cached-content": "the prompt was stored at the provider before",
+    "google/stream-web-fetch": "the provider fetched a page, and read it",
+}
+"""What no bound made of the request can know; see «Overruns» in docs/accounting.md. No surface of ours asks for it."""
+
+
+def recorded_pairs() -> list[tuple[str, int]]:
+    """(name, input tokens that the provider reported) of every recorded request whose answer reports any."""
+    found = []
+    for path in sorted(PROVIDERS.glob("*/*.request.json")):
+        name = f"{path.parent.name}/{path.name.removesuffix('.request.json')}"
+        (answer,) = path.parent.glob(f"{path.name.removesuffix('.request.json')}.response.*")
+        counts = [reported(usage) for usage in usages_in(answer.read_bytes())]
+        if any(counts):
+            found.append((name, max(counts)))
+    return found
+
+
+def usages_in(answer: bytes) -> list[dict[str, Any]]:
+    """Every object of usage anywhere in the answer, be it one document or a stream of events."""
+    lines = [line[5:] for line in answer.splitlines() if line.startswith(b"data:")] or [answer]
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            waiting = [json.loads(line)]
+            while waiting:
+                value = waiting.pop()
+                inner = list(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+                waiting += inner
+                if isinstance(value, dict):
+                    found += [value[name] for name in ("usage", "usageMetadata") if isinstance(value.get(name), dict)]
+    return found
+
+
+def reported(usage: dict[str, Any]) -> int:
+    if "promptTokenCount" in usage:
+        return int(usage["promptTokenCount"]) + int(usage.get("toolUsePromptTokenCount", 0))
+    known = decode_openai(usage) if "prompt_tokens" in usage else decode_anthropic(usage)
+    return known.input_tokens if known else 0
+
+
+def request_of(name: str) -> bytes:
+    """The recorded request; what its recorder left out is put back, as so many letters."""
+    text = (PROVIDERS / f"{name}.request.json").read_text()
+    return re.sub(r"\((\d+) characters cut\)", lambda cut: "x" * int(cut[1]), text).encode()
+
+
+@needs_fixtures
+def test_no_recorded_call_had_more_input_than_its_bound() -> None:
+    pairs = recorded_pairs()
+    assert len(pairs) > 35
+    beyond = {name for name, tokens in pairs if tokens > bound_of(request_of(name))}
+    assert beyond == BEYOND_THE_BODY.keys() & {name for name, _ in pairs}
+
+
+def bound_of(body: bytes) -> int:
+    return bound(size_of(body, peek.members(body).get("messages")), None, None)
+
+
+def chat_of(content: Any, **members: Any) -> bytes:
+    return chat_body("m", messages=[{"role": "user", "content": content}], **members)
+
+
+WORST_TEXTS = {
+    "one-byte-tokens": "\x01\x02\x7f" * 2000,
+    "rare-scripts": "ꙮ𓀀𒀀ᚠ" * 1000,
+    "emoji": "👩‍👩‍👧‍👦🏴‍☠️" * 400,
+    "digits": "0123456789" * 500,
+    "punctuation": "!?.,;:'{}[]()<>|" * 300,
+    "quotes": '"' * 5000,
+}
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("text", WORST_TEXTS.values(), ids=WORST_TEXTS.keys())
+def test_a_text_of_one_token_a_byte_is_within_the_bound(text: str, ascii_only: bool) -> None:
+    """A byte-level tokeniser cannot make more tokens than bytes, however the JSON is written."""
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}, ensure_ascii=ascii_only).encode()
+    assert bound_of(body) >= len(text.encode()) + 2000
+
+
+def test_many_short_messages_are_within_the_bound() -> None:
+    """Providers add three or four tokens a message, and a few for a name."""
+    messages = [{"role": "user", "content": "", "name": "a"}] * 5000
+    assert bound_of(chat_body("m", messages=messages)) >= 5000 * 8 + 2000
+
+
+@pytest.mark.parametrize("size", [60, 3_000, 300_000])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_every_picture_counts_as_the_dearest_one(size: int, escaped: bool) -> None:
+    """A picture of one colour is small as a file and large in tokens (36,835 at gpt-4o-mini for 2048×2048)."""
+    url = "data:image/png;base64," + base64.b64encode(bytes(size)).decode()
+    body = chat_of([{"type": "image_url", "image_url": {"url": url}}] * 4)
+    if escaped:
+        body = body.replace(b"image_url", b"im\\u0061ge_url")
+    assert bound_of(body) >= 4 * 37_000
+
+
+def test_a_picture_by_its_address_counts_as_well() -> None:
+    for url in ("https://pictures.test/a.png", "http://pictures.test/a.png"):
+        body = chat_of([{"type": "image_url", "image_url": {"url": url}}])
+        assert bound_of(body) >= 37_000
+        assert bound_of(body.replace(b"http", b"h\\u0074tp").replace(b'"image_url"', b'"\\u0069mage_url"')) >= 37_000
+
+
+def test_a_document_is_never_less_than_its_bytes() -> None:
+    data = base64.b64encode(bytes(400_000)).decode()
+    part = {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{data}"}}
+    assert bound_of(chat_of([part])) >= len(data)
+
+
+def test_a_file_kept_at_the_provider_counts_as_a_medium() -> None:
+    assert bound_of(chat_of([{"type": "file", "file": {"file_id": "file-abc"}}])) >= 37_000
+
+
+@pytest.mark.parametrize(
+    "disguise", ["base64,", "data:image/png;base64,", '"image_url": {"url": "data:;base64,', "file "]
+)
+def test_text_that_looks_like_a_medium_counts_as_text(disguise: str) -> None:
+    """Else a caller could have a large prompt reserved as a small picture."""
+    text = disguise + "Xq" * 200_000
+    for content in (text, [{"type": "text", "text": text}]):
+        assert bound_of(chat_of(content)) >= 400_000
+
+
+def test_tools_and_schemas_are_text() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "image " * 50_000, "parameters": {}}}]
+    assert bound_of(chat_of("hi", tools=tools)) >= 300_000
+
+
+def test_the_operator_s_prompt_is_input_too_and_the_window_is_the_end() -> None:
+    size = size_of(chat_of("hi"), None)
+    assert bound(size, "é" * 1000, None) - bound(size, None, None) == 2000
+    assert bound(size, "é" * 1000, 500) == 500
+
+
+@given(st.text(max_size=300), st.integers(0, 3))
+def test_the_fair_estimate_is_never_above_the_bound(text: str, pictures: int) -> None:
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = chat_of([{"type": "text", "text": text}, *[part] * pictures])
+    assert estimate(size_of(body, peek.members(body)["messages"])) <= bound_of(body)

@@ -221,6 +221,36 @@ def test_the_same_id_or_digest_twice_is_our_mistake(key_id: str, secret: str) ->
         make_directory().add_key(Key(key_id, digest_of(secret), "acme:alice"))
 
 
+def test_a_principal_counts_for_everything_that_he_belongs_to() -> None:
+    principal = make_directory([make_user(groups=("research", "sales"))]).principal(SECRET)
+    assert principal.groups == ("research", "sales")
+    assert principal.subjects == (
+        "partner:reseller",
+        "tenant:acme",
+        "group:acme:research",
+        "group:acme:sales",
+        "user:acme:alice",
+        "key:apikey_1",
+    )
+
+
+def test_a_user_who_joins_a_group_counts_for_it_from_the_next_call_on() -> None:
+    directory = make_directory()
+    principal = directory.principal(SECRET)
+    held = principal.subjects
+    directory.declare([make_user(groups=("sales",))], directory.keys.values(), [])
+    assert principal.subjects == (*held[:2], "group:acme:sales", *held[2:])
+    directory.put_user(make_user())
+    assert principal.subjects == held
+
+
+def test_each_key_of_a_user_is_a_subject_of_its_own() -> None:
+    directory = make_directory([make_user()], [make_key(), make_key(OTHER, key_id="apikey_2")])
+    one, two = (directory.principal(secret).subjects for secret in (SECRET, OTHER))
+    assert one[:-1] == two[:-1]
+    assert (one[-1], two[-1]) == ("key:apikey_1", "key:apikey_2")
+
+
 # -- people at run time -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,8 @@ import pytest
 from appliance.exchange import Key
 from appliance.permissions import Scope
 from appliance.state.journal import Journal, recover
-from appliance.state.store import SCHEMA_VERSION, SchemaMismatch, Store
+from appliance.state.store import SchemaMismatch, Store
+from appliance.state.tables import SCHEMA_VERSION
 from appliance.state.usage import UsageFilter, UsageStore
 from support.build import usage_row
 
@@ -160,7 +161,12 @@ async def test_what_a_killed_process_left_in_the_journal_is_booked_once(path: Pa
 
 async def test_a_writer_whose_asker_hung_up_lives_on(store: Store) -> None:
     started, go_on = threading.Event(), threading.Event()
-    busy = store.write(lambda: (started.set(), go_on.wait(5)))
+
+    def work() -> None:
+        started.set()
+        go_on.wait(5)
+
+    busy = store.write(work)
     assert started.wait(5)
     waiting = asyncio.ensure_future(asyncio.wrap_future(store.write(lambda: "never wanted")))
     running = asyncio.ensure_future(asyncio.wrap_future(busy))
