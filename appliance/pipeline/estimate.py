@@ -21,10 +21,8 @@ MEDIA_BOUND_TOKENS = 50_000
 HIDDEN_BOUND_TOKENS = 2_048
 """More than a provider's own hidden prompts, for tools say, bring."""
 
-_PART = b'"type"'
-_ESCAPE = b"\\u"
-_MARKS = (b"image", b"file", b"audio", b"document", b"video", _ESCAPE)
-"""A body without typed parts, or with none of these words, holds text only. An escape could hide any of them."""
+_MARKS = (b"image", b"file", b"audio", b"document", b"video", b"\\u")
+"""A body with none of these holds text only. An escape could hide any of the words."""
 _TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking", "tool_result", "tool_use"})
 
 
@@ -38,7 +36,7 @@ class Size(NamedTuple):
 
 def size_of(body: bytes, messages: Raw | None) -> Size:
     """Measure a request's body. `messages` is its member of that name, undecoded."""
-    if messages is None or not (_PART in body or _ESCAPE in body) or not any(mark in body for mark in _MARKS):
+    if messages is None or not any(mark in body for mark in _MARKS):
         return Size(len(body))
     try:
         parts = _media_parts(msgspec.json.decode(messages))
@@ -57,7 +55,7 @@ def _media_parts(messages: Any) -> list[dict[str, Any]]:
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") not in _TEXT_PARTS:
+            if isinstance(part, dict) and part.get("type", "text" if "text" in part else "") not in _TEXT_PARTS:
                 found.append(part)
     return found
 

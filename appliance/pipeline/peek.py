@@ -7,6 +7,8 @@ through untouched; what we do know is checked here, so that a wrong type is answ
 from __future__ import annotations
 
 import re
+from itertools import accumulate, count
+from operator import sub
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -123,10 +125,8 @@ def _check_depth(body: bytes) -> None:
     skeleton = body.translate(_AS_BRACKETS, _NOT_STRUCTURE).replace(b'""', b"")
     if b'"' in skeleton:
         skeleton = _STRING.sub(b"", skeleton)
-    for _ in range(MAX_DEPTH):
-        outer = skeleton.replace(b"[]", b"")
-        if len(outer) == len(skeleton):
-            return  # all closed, or not JSON at all, which the decoder will say better
-        skeleton = outer
-    if skeleton:
+    # A piece between two closers is a run of openers, so the depth before each closer is what was opened less what was
+    # closed. A run longer than the limit is refused at once, also when nothing closes it.
+    opened = accumulate(map(len, skeleton.split(b"]")))
+    if b"[" * (MAX_DEPTH + 1) in skeleton or max(map(sub, opened, count())) > MAX_DEPTH:
         raise GatewayError("VALIDATION_ERROR", f"the body nests deeper than {MAX_DEPTH} levels")

@@ -26,7 +26,7 @@ _USAGE_FIELDS = tuple(name for name in UsageRow._meta.sorted_field_names if name
 _EMPTY_USAGE: dict[str, Any] = {
     name: None if field.null else "" if isinstance(field, peewee.CharField | peewee.TextField) else 0
     for name, field in UsageRow._meta.fields.items()
-}
+} | {"charged": 1}
 """What a column holds that an older journal does not know."""
 
 # Only a row that is there already is passed over; OR IGNORE would also swallow one that breaks a rule of the table.

@@ -24,6 +24,7 @@ from support.build import (
     make_attempt,
     make_exchange,
     make_grid,
+    make_principal,
     make_state,
     usage_row,
 )
@@ -33,10 +34,10 @@ HELD = Amount(cost=9_000_000, tokens=9000, requests=1)
 
 def ready(**changes: Any) -> tuple[Exchange, State]:
     """Admitted, with what it may cost held for it."""
-    exchange, state = make_exchange(body=chat_body(**changes)), make_state()
+    principal = make_principal(groups=("research", "sales"))
+    exchange, state = make_exchange(body=chat_body(**changes), principal=principal), make_state()
     admit(exchange, state)
     assert exchange.principal
-    exchange.principal.groups = ("research", "sales")
     exchange.reservation = state.ledger.reserve(exchange.principal.subjects, HELD, 1_700_000_000_900)
     return exchange, state
 
@@ -225,6 +226,15 @@ def test_a_row_lies_in_the_moment_of_its_reservation() -> None:
     assert exchange.reservation.at_ms != int(exchange.received_unix * 1000)
     answer(exchange)
     assert ended(exchange, state)["created_ms"] == exchange.reservation.at_ms
+
+
+def test_a_row_names_the_groups_that_the_reservation_was_held_in() -> None:
+    """Sums over rows are their budgets: a user who changes groups half-way must not move the call to the new ones."""
+    exchange, state = begun()
+    assert exchange.principal
+    exchange.principal.groups, exchange.principal.subjects = ("others",), ("group:acme:others",)
+    answer(exchange)
+    assert ended(exchange, state)["groups"] == journal_of(state).begun[0]["groups"] == "|research|sales|"
 
 
 def test_a_call_without_a_reservation_lies_where_it_was_received() -> None:
