@@ -8,7 +8,7 @@ LOCK := packaging/requirements.txt
 DEV_LOCK := packaging/requirements-dev.txt
 CONFIG ?= scaigrid.yaml
 
-.PHONY: help install install-dev serve check test golden interop lock bench clean
+.PHONY: help install install-dev serve check test golden interop soak lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -47,6 +47,10 @@ test: install-dev  ## the test suite
 golden: install-dev  ## rewrite the golden files and the generated docs; read the diff before committing
 	SCAIGRID_GOLDEN=write $(BIN)/python -m pytest tests/appliance/formats tests/config
 	$(BIN)/python -m config.schema
+
+soak: install-dev  ## the slow proofs: 10,000 random sequences of ledger and limiter, 50 rounds of kill -9
+	SCAIGRID_SEQUENCES=10000 SCAIGRID_KILL_ROUNDS=50 $(BIN)/python -m pytest -o timeout=1800 \
+		tests/appliance/state/test_ledger.py tests/appliance/state/test_limiter.py tests/scenarios/test_kill_storm.py
 
 interop: install-dev  ## against a real inference server over a tiny random-weight model
 	@sh tests/interop/prepare.sh

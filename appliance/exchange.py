@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from appliance.formats.base import ReplyHead
     from appliance.grid.grid import FrontendModel, Grid, Target
+    from appliance.state.ledger import Reservation
+    from appliance.state.limiter import Grant
 
 
 # -- people -----------------------------------------------------------------------------------------------------------
@@ -39,6 +41,11 @@ class User:
     display_name: str = ""
     declared: str = ""
     """`FILE:LINE` of the YAML entry; empty for people made at run time."""
+    groups: tuple[str, ...] = ()
+    custom_role_ids: tuple[str, ...] = ()
+    module_permissions: tuple[str, ...] = ()
+    """Given to the user directly; custom roles add theirs."""
+    created_unix: float = 0.0
 
 
 @dataclass(slots=True)
@@ -72,6 +79,11 @@ class Principal:
     permissions: frozenset[str]
     email: str = ""
     expires_unix: float | None = None
+    groups: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
+    module_permissions: frozenset[str] = frozenset()
+    """Those of custom roles and direct grants; some roles hold all (appliance/permissions.py)."""
     inactive: tuple[str, str] | None = None
     """Error code and reason, once access is cut."""
     running: set[Callable[[], None]] = field(default_factory=set)
@@ -144,7 +156,7 @@ class AnswerStream(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """One upstream call. `delay_s` is waited before it is sent; `dispatched` says that bytes may have left."""
+    """One upstream call. `delay_s` is waited before it is made; `dispatched` says that it was made."""
 
     number: int
     target: Target
@@ -152,6 +164,8 @@ class Attempt:
     body: bytes = b""
     passthrough: bool = False
     dispatched: bool = False
+    sent: bool = False
+    """A connection was free: from here on the upstream may be at work."""
     started_at: float = 0.0
     latency_ms: int = 0
     upstream: Upstream | None = None
@@ -205,6 +219,7 @@ class Exchange:
     received_at: float
     received_unix: float
     clock: Callable[[], float]
+    ip: str = ""
 
     principal: Principal | None = None
     model: FrontendModel | None = None
@@ -216,7 +231,19 @@ class Exchange:
     stream: bool = False
     include_usage: bool = False
     metadata: dict[str, Any] | None = None
+    n: int = 1
+    asked_cap: int | None = None
+    """The most output tokens per choice that the caller asked for; None when he left it open."""
     input_estimate: int = 0
+    input_bound: int = 0
+    """An upper bound of the input tokens, for the reservation (docs/accounting.md)."""
+    output_cap: int | None = None
+    """What goes upstream as the output cap, once a budget depends on it."""
+    clamped: bool = False
+    grant: Grant | None = None
+    rate_limit: tuple[int, int, int] = (0, 0, 0)
+    """Limit, remaining and seconds until the window is empty, of the tightest request limit; zeros: there is none."""
+    reservation: Reservation | None = None
     deadline_at: float = 0.0
     head: ReplyHead | None = None
 
@@ -240,6 +267,10 @@ class Exchange:
     cut_off: bool = False
     """The key was revoked or its owner suspended while the call was under way."""
     error: GatewayError | None = None
+    charged: bool = False
+    """The call counts in request budgets: it was answered, or given up while an upstream worked on it."""
+    entry: int = 0
+    """The ledger's running number of its posting."""
     cost_nano: int = 0
     backend_cost_nano: int = 0
     writer: AnswerWriter | None = None

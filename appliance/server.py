@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -29,20 +30,27 @@ import config
 from appliance import app as application
 from appliance.api.accept import Appliance
 from appliance.exchange import Key
-from appliance.grid.compile import ADMIN_USER_ID, compile_grid, people
-from appliance.grid.grid import Grid
-from appliance.grid.holder import Generation, Holder
+from appliance.grid.compile import budgets
+from appliance.grid.prices import usd
+from appliance.limits import Budget
+from appliance.people import ADMIN_USER_ID
+from appliance.people_admin import PeopleAdmin
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
 from appliance.state.journal import Journal, Row, recover
+from appliance.state.ledger import Balance, Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log, LogHandler
 from appliance.state.metrics import Metrics
+from appliance.state.people import PeopleStore
 from appliance.state.pools import Pools
 from appliance.state.store import SchemaMismatch, Store
+from appliance.state.usage import UsageStore
 
 BACKLOG = 1024
 POLL_S = 0.05
+KEEP_S = 60.0
 CUT_S = 2.0
 """How long calls that were cut may take to book what they used."""
 _log = logging.getLogger("scaigrid")
@@ -59,11 +67,11 @@ def serve(loaded: config.Loaded) -> None:
     data_dir = server.data_dir
     lock = _own(data_dir)
     try:
-        grid = compile_grid(loaded, generation=1)
-        state = _state(data_dir, loaded, grid)
+        state = _state(data_dir, loaded)
+        people = _people(data_dir, loaded, state)
         listener = _listen(server.listen)
         tls = _tls(server.tls)
-        appliance = Appliance(Holder(Generation(grid)), state)
+        appliance = Appliance(people.holder, state, people)
         app = application.build(appliance, server.body_limit)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(app, appliance, listener, tls, loaded))
@@ -93,7 +101,7 @@ def _own(data_dir: Path) -> int:
     return lock
 
 
-def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
+def _state(data_dir: Path, loaded: config.Loaded) -> State:
     database = data_dir / "scaigrid.db"
     database.touch(mode=0o600)
     try:
@@ -103,8 +111,10 @@ def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
     except Exception as error:  # peewee and sqlite3 have many ways to say it
         raise CannotStart(f"the database {database} cannot be opened: {error}") from error
 
+    usage = UsageStore(store)
+
     def save(rows: Sequence[Row]) -> None:
-        store.write(lambda: store.add_usage(rows)).result()
+        store.write(lambda: usage.add(rows)).result()
 
     log = Log()
     _route_loggers(log)
@@ -117,13 +127,52 @@ def _state(data_dir: Path, loaded: config.Loaded, grid: Grid) -> State:
             finished,
             interrupted,
         )
-    directory = Directory(time.time)
-    users, declared = people(loaded)
-    suspended = [tenant.id for tenant in grid.tenants.values() if tenant.suspended]
-    directory.declare(users, [*declared, *store.keys(), _admin_key(data_dir / "admin.key")], suspended)
     for problem in loaded.warnings:
         _log.warning("%s", problem)
-    return State(directory, store, Journal(folder, save), Pools(), Metrics(), log, Health())
+    return State(
+        directory=Directory(time.time),
+        store=store,
+        usage=usage,
+        ledger=_ledger(loaded, usage),
+        limiter=Limiter(),
+        journal=Journal(folder, save),
+        pools=Pools(),
+        metrics=Metrics(),
+        log=log,
+        health=Health(),
+    )
+
+
+def _people(data_dir: Path, loaded: config.Loaded, state: State) -> PeopleAdmin:
+    keys = [*state.store.keys(), _admin_key(data_dir / "admin.key")]
+    people = PeopleAdmin(loaded, PeopleStore(state.store), state.directory, keys)
+    for warning in people.serving.warnings:
+        _log.warning("%s", warning)
+    return people
+
+
+def _ledger(loaded: config.Loaded, usage: UsageStore) -> Ledger:
+    """Balances are what the rows say: nothing else is kept, so nothing else can differ from them after a restart."""
+    ledger = Ledger(_tell_budget)
+    ledger.continue_from(usage.highest_entry())
+    now_ms = int(time.time() * 1000)
+    for budget in [*budgets(loaded), *usage.budgets.load()]:
+        account = ledger.open(budget, now_ms)
+        balance = account.balance
+        used = usage.used(budget.subject, balance.start_ms, balance.end_ms, ledger.next_entry)
+        ledger.add_opening(account, used)
+    return ledger
+
+
+def _tell_budget(event: str, budget: Budget, balance: Balance) -> None:
+    _log.warning(
+        "%s: budget %s has used %s USD, %d tokens, %d requests of its period",
+        event,
+        budget.id,
+        usd(balance.cost),
+        balance.tokens,
+        balance.requests,
+    )
 
 
 def _admin_key(path: Path) -> Key:
@@ -224,8 +273,11 @@ async def _main(
     assert server
     await server.startup()  # type: ignore[no-untyped-call]
     port = 0 if loaded.document.server.listen.unix else listener.getsockname()[1]
+    gc.freeze()  # what lives as long as the process need not be looked at by every collection
     _announce(loaded, "https" if tls else "http", port)
+    keeper = asyncio.ensure_future(_keep(state))  # noqa: TID251 - held by this frame until the end
     await stop.wait()
+    keeper.cancel()
     state.draining = True
     hurry = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -241,6 +293,15 @@ async def _main(
     state.store.close()
     _log.info("stopped")
     state.log.close()
+
+
+async def _keep(state: State) -> None:
+    """The net under the ledger: a reservation that nobody resolved is given back, and said so loudly."""
+    while True:
+        await asyncio.sleep(KEEP_S)
+        lost = state.ledger.expire(int(time.time() * 1000))
+        if lost:
+            _log.error("ledger: %d reservations were never resolved and are given back; this is a fault of ours", lost)
 
 
 async def _drain(state: State, hurry: asyncio.Event, timeout_s: float) -> None:

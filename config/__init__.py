@@ -3,21 +3,40 @@
 Pure data: imports nothing else of ours.
 """
 
-from config.catalog import DefaultParams, Price, Provider, Timeouts
+from config.catalog import DefaultParams, Provider, Timeouts
 from config.document import Document, Server, Tls
+from config.limits import (
+    KEY_REQUESTS_PER_MINUTE,
+    PARTNER_REQUESTS_PER_MINUTE,
+    TENANT_REQUESTS_PER_MINUTE,
+    UNAUTHENTICATED_REQUESTS_PER_MINUTE,
+    UNLIMITED,
+    USER_REQUESTS_PER_MINUTE,
+    Budget,
+    RateLimits,
+)
 from config.load import Loaded, load
 from config.models import FrontendModel
+from config.prices import Price, Tier
 from config.problems import ConfigError, Place, Problem
 from config.routing import RoutingPolicy, Target
 from config.scalars import Listen
-from config.tenancy import ApiKey, Partner, Role, Tenant, User
+from config.tenancy import ApiKey, Group, Partner, Role, Tenant, User
 
 __all__ = [
+    "KEY_REQUESTS_PER_MINUTE",
+    "PARTNER_REQUESTS_PER_MINUTE",
+    "TENANT_REQUESTS_PER_MINUTE",
+    "UNAUTHENTICATED_REQUESTS_PER_MINUTE",
+    "UNLIMITED",
+    "USER_REQUESTS_PER_MINUTE",
     "ApiKey",
+    "Budget",
     "ConfigError",
     "DefaultParams",
     "Document",
     "FrontendModel",
+    "Group",
     "Listen",
     "Loaded",
     "Partner",
@@ -25,11 +44,13 @@ __all__ = [
     "Price",
     "Problem",
     "Provider",
+    "RateLimits",
     "Role",
     "RoutingPolicy",
     "Server",
     "Target",
     "Tenant",
+    "Tier",
     "Timeouts",
     "Tls",
     "User",

@@ -1,19 +1,14 @@
-"""What can be called and what it costs: Provider, FrontendModel, Price."""
+"""What can be called: Provider, and the parameters that a call may begin with."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import TypedDict
 
 from config.entry import Entry, Section
-from config.problems import flaw
-from config.scalars import HeaderName, HeaderValue, Money, Name, TimeLimit, Url, setting
-
-FREE = "free"
+from config.scalars import HeaderName, HeaderValue, Name, TimeLimit, Url, setting
 
 
 class MissingKey:
@@ -70,44 +65,6 @@ class Provider(Entry):
         provider = handler({**data, "api_key": None})
         provider._unconfigured = key.reason
         return provider
-
-
-class Price(Entry):
-    """What a million tokens cost; written in USD, held in whole nano-USD."""
-
-    input: Money = Field(description="plain input tokens, in USD per million")
-    output: Money = Field(description="output tokens, reasoning included, in USD per million")
-    cached_input: Money = Field(
-        default_factory=lambda data: data["input"], description="input read from a cache; default: the input price"
-    )
-    cache_write: Money = Field(
-        default_factory=lambda data: data["input"], description="input written to a cache; default: the input price"
-    )
-
-    @property
-    def free(self) -> bool:
-        """Said on purpose to cost nothing."""
-        return not (self.input or self.output or self.cached_input or self.cache_write)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_free(cls, data: Any) -> Any:
-        if data == FREE:
-            return {"input": "0", "output": "0"}
-        if isinstance(data, dict | Price):
-            return data
-        raise flaw("a price is a mapping or `free`", 'write {input: "15.00", output: "75.00"}, or `free`')
-
-
-class _OrFree:
-    """Tells editors that `free` may stand for a price."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"const": FREE}, handler(schema)]}
-
-
-Priced = Annotated[Price, _OrFree]
 
 
 def _stop_list(value: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 
 from config.catalog import Provider
+from config.check_limits import check_limits
 from config.document import Document
 from config.explain import Finding
 from config.models import FrontendModel
@@ -13,8 +15,8 @@ from config.problems import Path, meant, shown
 from config.routing import RoutingPolicy
 from config.tenancy import ADMIN, DEFAULT, ApiKey, Tenant
 
-Names = Mapping[str, Collection[str]]
-"""Section → names written in it, those of entries that could not be decoded included."""
+Names = Mapping[Path, AbstractSet[str]]
+"""Path of a section → names written in it, those of entries that could not be decoded included."""
 
 
 def check(document: Document, names: Names) -> list[Finding]:
@@ -25,6 +27,7 @@ def check(document: Document, names: Names) -> list[Finding]:
         *_policies(document, names),
         *_tenants(document, names),
         *_keys(document),
+        *check_limits(document, names),
     ]
 
 
@@ -56,7 +59,7 @@ def _provider(path: Path, provider: Provider) -> Iterator[Finding]:
 
 
 def _models(document: Document, names: Names) -> Iterator[Finding]:
-    policies = names.get("routing_policies", ())
+    policies = names.get(("routing_policies",), ())
     for name, model in document.models.items():
         path = ("models", name)
         yield from _model(path, model)
@@ -88,7 +91,7 @@ def _policies(document: Document, names: Names) -> Iterator[Finding]:
 
 
 def _policy(path: Path, policy: RoutingPolicy, names: Names) -> Iterator[Finding]:
-    providers = names.get("providers", ())
+    providers = names.get(("providers",), ())
     for position, target in enumerate(policy.targets):
         if target.provider not in providers:
             hint = meant(target.provider, providers, "declare it under `providers`")
@@ -112,7 +115,7 @@ def _tenants(document: Document, names: Names) -> Iterator[Finding]:
             elif (first := homes.setdefault(name, path)) != path:
                 message = f"the tenant {shown(name)} is declared in two partners"
                 yield Finding(path, message, on="key", first=first)
-            yield from _tenant(path, tenant, names.get("models", ()))
+            yield from _tenant(path, tenant, names.get(("models",), ()))
     default = document.partners.get(DEFAULT)
     if default and DEFAULT in default.tenants and ADMIN in default.tenants[DEFAULT].users:
         path = ("partners", DEFAULT, "tenants", DEFAULT, "users", ADMIN)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from config.catalog import Provider
 from config.entry import Entry, Listed, Section
+from config.limits import UNAUTHENTICATED_REQUESTS_PER_MINUTE, UnauthenticatedLimits
 from config.models import FrontendModel
 from config.nodes import kind
 from config.problems import flaw
@@ -46,6 +47,11 @@ class Server(Entry):
     shared_state: Literal["memory"] = Field("memory", description="where counters live")
     workers: One = Field(1, description="processes that serve")
     body_limit: Size = setting("20MB", "the largest request body")
+    unauthenticated_rate_limits: UnauthenticatedLimits = setting(
+        {},
+        "for calls without a valid key, by IP address; default: "
+        f"{UNAUTHENTICATED_REQUESTS_PER_MINUTE} requests per minute",
+    )
     drain_timeout: Duration = setting("30s", "how long running calls may finish after SIGTERM")
 
 

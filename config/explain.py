@@ -37,7 +37,8 @@ _SILENT = {"default_factory_not_called"}
 class Finding:
     """Something wrong at a path; `on` says whether the value, its key or the entry around it is to blame.
 
-    `value` is shown at the message's `{}`; when a reference gave it, the reference is shown instead.
+    `value` is shown at the message's `{}`; when a reference gave it, the reference is shown instead. It stands at
+    `value_at`, or at the path itself.
     """
 
     path: Path
@@ -47,11 +48,12 @@ class Finding:
     warning: bool = False
     first: Path = ()
     value: str | None = None
+    value_at: Path = ()
 
     def at(self, root: Node) -> Problem:
         """The same as a problem, at its place in the files; `first` leads to what it collides with."""
         hint = f"the first stands at {place_of(root, self.first, self.on)}" if self.first else self.hint
-        written = root.find(self.path)[0].text if self.on == "value" else ""
+        written = root.find(self.value_at or self.path)[0].text if self.on == "value" else ""
         by_reference = self.value is not None and "${" in written
         message = filled(self.message, written if by_reference else self.value)
         return problem(place_of(root, self.path, self.on), message, hint)

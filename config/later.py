@@ -6,9 +6,6 @@ LATER_KEYS: dict[str, frozenset[str]] = {
     "Document": frozenset({"modules"}),
     "Provider": frozenset({"api_version"}),
     "RoutingPolicy": frozenset({"circuit_breaker"}),
-    "Partner": frozenset({"rate_limits", "budgets"}),
-    "Tenant": frozenset({"rate_limits", "user_rate_limits", "key_rate_limits", "budgets"}),
-    "User": frozenset({"rate_limits", "budgets"}),
 }
 """Entry → keys."""
 

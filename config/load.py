@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,22 @@ from config.check import check
 from config.document import Document
 from config.explain import Finding, explain
 from config.nodes import Node
+from config.price_library import resolve
 from config.problems import ConfigError, Place, Problem, problem
 from config.problems import Path as EntryPath
 from config.references import Unresolved, expand
 from config.sources import SECTIONS, Sources, gather
 
-NAMED = {"tenants", "users"}
+NAMED = {"tenants", "users", "groups"}
+LIMITS = {"budgets", "rate_limits", "user_rate_limits", "key_rate_limits"}
+INSIDE = {
+    "partners": ("tenants", "budgets"),
+    "tenants": ("users", "groups", "budgets"),
+    "users": ("api_keys", "budgets"),
+    "groups": ("budgets",),
+    "api_keys": ("budgets",),
+}
+"""Section → sections inside its entries whose entries have a place of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,9 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
     names = _names(data)
     folder = Path(str(path)).absolute().parent
     document, findings = _validate(data, folder, sources.root, plain.broken)
+    if document is not None:
+        document, unknown_prices = resolve(document)
+        findings += unknown_prices
     if document is not None and sources.whole and names is not None:
         findings += check(document, names)
     problems = sources.problems + [
@@ -63,12 +76,20 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
     )
 
 
-def _names(data: dict[str, Any]) -> dict[str, set[str]] | None:
+def _names(data: dict[str, Any]) -> dict[EntryPath, set[str]] | None:
     """The names in every section; None when a section is no mapping, so that names cannot be known."""
-    sections = {section: data.get(section) or {} for section in SECTIONS}
-    if not all(isinstance(entries, dict) for entries in sections.values()):
+    if not all(isinstance(data.get(section) or {}, dict) for section in SECTIONS):
         return None
-    return {section: set(entries) for section, entries in sections.items()}
+    names: dict[EntryPath, set[str]] = {(section,): set(data.get(section) or ()) for section in SECTIONS}
+    for partner_name, partner in _mapping(data, "partners").items():
+        for tenant_name, tenant in _mapping(partner, "tenants").items():
+            names[("partners", partner_name, "tenants", tenant_name, "users")] = set(_mapping(tenant, "users"))
+    return names
+
+
+def _mapping(data: Any, key: str) -> dict[str, Any]:
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 class _Plain:
@@ -125,13 +146,13 @@ def _decode(data: dict[str, Any], folder: Path, root: Node) -> tuple[Document | 
 
 
 def _entry(path: EntryPath) -> EntryPath:
-    """The smallest named entry around a path: a provider, a tenant, a user …"""
+    """The smallest entry around a path that can be left out: a provider, a tenant, a user, a user's budgets …"""
     if not path or path[0] not in SECTIONS:
         return path[:1]
     end = 2
-    while path[0] == "partners" and len(path) >= end + 2 and path[end] in NAMED:
+    while path[0] == "partners" and len(path) >= end + 2 and path[end] in NAMED and path[end - 2] != "groups":
         end += 2
-    return path[:end]
+    return path[: end + 1] if path[0] == "partners" and path[end : end + 1] and path[end] in LIMITS else path[:end]
 
 
 def _drop(data: Any, path: EntryPath) -> None:
@@ -142,7 +163,7 @@ def _drop(data: Any, path: EntryPath) -> None:
 
 
 def _places(root: Node) -> dict[tuple[str, ...], Place]:
-    """Where each named entry is declared."""
+    """Where each entry that has a name or a position of its own is declared."""
     found: dict[tuple[str, ...], Place] = {}
     for section in SECTIONS:
         _note_places(root, (section,), found)
@@ -150,13 +171,18 @@ def _places(root: Node) -> dict[tuple[str, ...], Place]:
 
 
 def _note_places(parent: Node, path: tuple[str, ...], found: dict[tuple[str, ...], Place]) -> None:
-    names = parent.value.get(path[-1]) if isinstance(parent.value, dict) else None
-    if names is None or not isinstance(names.value, dict):
-        return
-    for name, node in names.value.items():
-        found[(*path, name)] = names.keys[name]
-        if path[0] == "partners" and len(path) < 5:
-            _note_places(node, (*path, name, "tenants" if len(path) == 1 else "users"), found)
+    section = parent.value.get(path[-1]) if isinstance(parent.value, dict) else None
+    for name, place, node in _entries(section) if section else ():
+        found[(*path, name)] = place
+        for inner in INSIDE.get(path[-1], ()):
+            _note_places(node, (*path, name, inner), found)
+
+
+def _entries(section: Node) -> Iterator[tuple[str, Place, Node]]:
+    if isinstance(section.value, dict):
+        yield from ((name, section.keys[name], node) for name, node in section.value.items())
+    elif isinstance(section.value, list):
+        yield from ((str(position), node.place, node) for position, node in enumerate(section.value))
 
 
 def _exposed_keys(root: Node) -> list[Problem]:

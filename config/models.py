@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.catalog import DefaultParams, Priced
+from config.catalog import DefaultParams
 from config.entry import Entry, Section
+from config.prices import Priced
 from config.routing import Route
 from config.scalars import Name, setting
 
@@ -20,7 +21,7 @@ class FrontendModel(Entry):
     modality: Literal["chat"] = Field("chat", description="what the model does")
     context_window: int | None = Field(None, ge=1, description="tokens of input and output together")
     max_output_tokens: int | None = Field(None, ge=1, description="the most output tokens of one answer")
-    price: Priced = Field(description="what the caller pays: USD per million tokens, or `free`")
+    price: Priced = Field(description="what the caller pays: USD per million tokens, `free` or `auto`")
     default_params: Section[DefaultParams] = setting({}, "chat parameters that hold when the caller says nothing")
     system_prompt: str | None = setting(None, "put before the caller's own", secret=True)
     status: Literal["active", "deprecated", "disabled"] = Field(

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from config.catalog import Priced
 from config.entry import Entry, Listed
+from config.prices import Priced
 from config.problems import flaw
 from config.scalars import TimeLimit, setting
 
@@ -39,7 +39,7 @@ class Target(Entry):
     weight: int | None = Field(
         None, ge=0, le=1_000_000, description="share among targets of the same priority; default: none, the same as 1"
     )
-    cost: Priced | None = Field(None, description="what we pay, or `free`; default: the model's price")
+    cost: Priced | None = Field(None, description="what we pay, `free` or `auto`; default: the model's price")
     enabled: bool = Field(True, description="false takes the target out of use")
 
     @property

@@ -30,6 +30,7 @@ _ENTRIES = (
     ("Timeouts", "providers.NAME.timeouts"),
     ("FrontendModel", "models.NAME"),
     ("Price", "Prices: models.NAME.price, targets[].cost"),
+    ("Tier", "Tiers of a price"),
     ("DefaultParams", "models.NAME.default_params"),
     ("RoutingPolicy", "routing_policies.NAME, models.NAME.route"),
     ("Target", "targets[]"),
@@ -37,6 +38,9 @@ _ENTRIES = (
     ("Tenant", "partners.NAME.tenants.NAME"),
     ("User", "partners.NAME.tenants.NAME.users.NAME"),
     ("ApiKey", "users.NAME.api_keys[]"),
+    ("Group", "partners.NAME.tenants.NAME.groups.NAME"),
+    ("Budget", "budgets[]"),
+    ("RateLimits", "rate_limits"),
 )
 _TITLES = dict(_ENTRIES)
 

@@ -1,4 +1,4 @@
-"""Who may call: Partner, Tenant, User, ApiKey."""
+"""Who may call, and how much: Partner, Tenant, Group, User, ApiKey."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from config.entry import Entry, Listed, Section
+from config.limits import Budget, RateLimits
 from config.problems import flaw
 from config.scalars import Email, Moment, Name, Slug, setting
 
@@ -37,6 +38,9 @@ def check_sha256(text: str) -> str:
     return text.lower()
 
 
+Budgets = Listed[tuple[Budget, ...]]
+
+
 class ApiKey(Entry):
     """A key of a user; exactly one of `key` and `sha256` is written."""
 
@@ -48,6 +52,8 @@ class ApiKey(Entry):
         None, "the hexadecimal SHA-256 digest of the whole key, instead of the key", secret=True
     )
     expires_at: Moment | None = Field(None, description="the key stops working then; default: never")
+    budgets: Budgets = setting([], "what may be used with this key")
+    rate_limits: RateLimits | None = Field(None, description="default: what the tenant's `key_rate_limits` say")
 
     @model_validator(mode="after")
     def _has_one_form(self) -> ApiKey:
@@ -71,7 +77,16 @@ class User(Entry):
     email: Email | None = Field(None, description="an e-mail address")
     status: Status = Field("active", description="a suspended user's keys are refused")
     roles: Listed[tuple[Role, ...]] = setting(["tenant_user"], "what the user may do")
+    budgets: Budgets = setting([], "what this user may use, over all keys together")
+    rate_limits: RateLimits | None = Field(None, description="default: what the tenant's `user_rate_limits` say")
     api_keys: Listed[tuple[ApiKey, ...]] = setting([], "the user's keys")
+
+
+class Group(Entry):
+    """Users of one tenant who share budgets; a user may be in several groups."""
+
+    users: Listed[tuple[Slug, ...]] = setting([], "names of users of this tenant")
+    budgets: Budgets = setting([], "what the group's users may use together")
 
 
 class Tenant(Entry):
@@ -80,13 +95,20 @@ class Tenant(Entry):
     display_name: Name | None = Field(None, description="the name that people see")
     status: Status = Field("active", description="a suspended tenant's calls are refused")
     models: Listed[tuple[Name, ...]] = setting(["*"], "globs over model names that this tenant may use")
+    rate_limits: RateLimits | None = Field(None, description="for all of the tenant's users together")
+    user_rate_limits: RateLimits | None = Field(None, description="for each user, where the user's own say nothing")
+    key_rate_limits: RateLimits | None = Field(None, description="for each key, where the key's own say nothing")
+    budgets: Budgets = setting([], "what the tenant's users may use together")
     users: Section[dict[Slug, User]] = setting({}, "users by name")
+    groups: Section[dict[Slug, Group]] = setting({}, "groups of users by name")
 
 
 class Partner(Entry):
     """A group of tenants, such as a reseller's."""
 
     display_name: Name | None = Field(None, description="the name that people see")
+    rate_limits: RateLimits | None = Field(None, description="for all of the partner's tenants together")
+    budgets: Budgets = setting([], "what the partner's tenants may use together")
     tenants: Section[dict[Slug, Tenant]] = setting(
         {}, "tenants by name; a tenant's name stands once in the whole configuration"
     )

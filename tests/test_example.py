@@ -42,9 +42,9 @@ def test_with_keys_the_real_providers_are_asked_first() -> None:
 
 def test_the_demo_costs_us_nothing_and_real_models_have_prices(grid: Grid) -> None:
     for name, model in grid.models.items():
-        assert name == "demo" or (model.price.input > 0 and model.price.output > model.price.input)
+        assert name == "demo" or (model.price.base.output > model.price.base.input > 0)
         for target in model.policy.targets:
-            assert target.endpoint.provider.type != "demo" or target.cost.output == 0
+            assert target.endpoint.provider.type != "demo" or target.cost.base.output == 0
 
 
 def test_its_people_and_tenants_are_there(grid: Grid) -> None:

@@ -101,6 +101,23 @@ class Client:
                 raise ClientError(f"{self.place} answered with {response.content_type} where a stream is due")
             yield Stream(response, self.place)
 
+    @contextlib.asynccontextmanager
+    async def download(self, path: str, query: Mapping[str, str] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A file as it arrives. A connection that ends too early is a ClientError."""
+        response = await self._open("GET", path, query, None, None)
+        async with response:
+            if response.status != 200:
+                await self._envelope(response)
+            yield self._pieces(response)
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        while True:
+            with _explained(self.place):
+                piece = await response.content.readany()
+            if not piece:
+                return
+            yield piece
+
     async def _open(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Any, total_s: float | None
     ) -> aiohttp.ClientResponse:

@@ -6,61 +6,13 @@ It must import nothing heavy at the top: `scaigrid check` and `scaigrid version`
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from tui.locate import DEFAULT_CONFIG, ClientError, find, parse_url
-
-PANEL = "Talk to a running gateway"
-_CONNECTION = "Connection"
-_FILTERS = "Which calls"
-
-
-def _good_url(url: str) -> str:
-    try:
-        if url:
-            parse_url(url, "URL")
-    except ClientError as error:
-        raise typer.BadParameter(str(error).removeprefix("URL: ")) from None
-    return url
-
-
-def _complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
-    from tui.completion import models
-
-    return models(ctx.params.get("url") or "", ctx.params.get("key") or "", ctx.params.get("config_file"), incomplete)
-
-
-Url = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        callback=_good_url,
-        show_default=False,
-        rich_help_panel=_CONNECTION,
-        help="Where the gateway is. Otherwise SCAIGRID_URL, then `server.listen` of FILE.",
-    ),
-]
-KeyOption = Annotated[
-    str,
-    typer.Option(
-        "--key",
-        metavar="KEY",
-        show_default=False,
-        rich_help_panel=_CONNECTION,
-        help="The API key to use. Otherwise SCAIGRID_API_KEY, then admin.key in the data directory of FILE.",
-    ),
-]
-ConfigFile = Annotated[
-    Path,
-    typer.Option("--config", "-c", metavar="FILE", rich_help_panel=_CONNECTION, help="The gateway's configuration."),
-]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
-Period = Literal["hour", "day", "week", "month"]
-Group = Literal["model", "user", "tenant", "backend", "key", "day"]
+from tui.locate import DEFAULT_CONFIG, find
+from tui.options import PANEL, ConfigFile, Json, KeyOption, Url
+from tui.usage_command import usage
 
 keys = typer.Typer(
     name="keys", help="API keys: create, list, revoke.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -71,6 +23,12 @@ def mount(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(chat)
     app.add_typer(keys, rich_help_panel=PANEL)
     app.command(rich_help_panel=PANEL)(usage)
+
+
+def _complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
+    from tui.completion import models
+
+    return models(ctx.params.get("url") or "", ctx.params.get("key") or "", ctx.params.get("config_file"), incomplete)
 
 
 def chat(
@@ -182,81 +140,3 @@ def revoke_key(
     from tui import keys as work
 
     asyncio.run(work.revoke(find(url, key, config_file), key_id, as_json=as_json))
-
-
-def usage(
-    view: Annotated[
-        Literal["rows", "summary"] | None,
-        typer.Argument(
-            metavar="rows|summary", show_default=False, help="Each call, the newest first, or sums. Otherwise rows."
-        ),
-    ] = None,
-    by: Annotated[
-        Group | None,
-        typer.Option(
-            "--by",
-            metavar="WHAT",
-            show_default=False,
-            help="Sum by `model`, `user`, `tenant`, `backend`, `key` or `day`. Otherwise by model.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", "-n", metavar="N", min=1, show_default=False, help="Rows: 20 on a terminal, 100 otherwise."
-        ),
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", show_default=False, rich_help_panel=_FILTERS, help="Of a model.")
-    ] = "",
-    user: Annotated[
-        str,
-        typer.Option(
-            "--user",
-            metavar="USER",
-            show_default=False,
-            rich_help_panel=_FILTERS,
-            help="Of a user: a name with --tenant, or TENANT:USER.",
-        ),
-    ] = "",
-    tenant: Annotated[
-        str,
-        typer.Option("--tenant", metavar="TENANT", show_default=False, rich_help_panel=_FILTERS, help="Of a tenant."),
-    ] = "",
-    period: Annotated[
-        Period | None,
-        typer.Option(
-            "--period",
-            metavar="PERIOD",
-            show_default=False,
-            rich_help_panel=_FILTERS,
-            help="Of the last `hour`, `day`, `week` (7 days) or `month` (30 days). Otherwise all.",
-        ),
-    ] = None,
-    as_json: Json = False,
-    url: Url = "",
-    key: KeyOption = "",
-    config_file: ConfigFile = DEFAULT_CONFIG,
-) -> None:
-    """What was called, by whom, and what it cost.
-
-    ```
-    scaigrid usage --model claude --period day
-    scaigrid usage summary --by tenant --period month
-    scaigrid usage summary --by day --json
-    ```
-    """
-    from tui import usage as work
-
-    summed = view == "summary" or (view is None and by is not None)
-    if by and not summed:
-        raise typer.BadParameter("rows are not summed; leave it away, or write `usage summary`", param_hint="'--by'")
-    if limit and summed:
-        raise typer.BadParameter("a summary is not cut; leave it away", param_hint="'--limit'")
-    wanted = {"model": model, "user_id": user, "tenant_id": tenant, "period": period}
-    query = {name: value for name, value in wanted.items() if value}
-    place = find(url, key, config_file)
-    if summed:
-        asyncio.run(work.summary(place, query, by or "model", as_json=as_json))
-    else:
-        asyncio.run(work.rows(place, query, limit, as_json=as_json))

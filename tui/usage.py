@@ -1,13 +1,15 @@
-"""`scaigrid usage`: what was called, by whom, and what it cost; row by row, or summed up."""
+"""`scaigrid usage`: what was called, by whom, and what it cost: rows, sums, files; and whether the sums are right."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from tui.client import Client
+from tui.client import Client, ClientError
 from tui.locate import Place
 from tui.output import Column, moment, note, print_json, print_table
 
@@ -22,6 +24,15 @@ _ROW = (
     Column("ms", "right", keep=True),
     Column("status", keep=True),
 )
+
+_DIFFERENCE = (
+    Column("what", keep=True),
+    Column("sum", keep=True),
+    Column("kept", "right", keep=True),
+    Column("by the rows", "right", keep=True),
+)
+VERIFY_TIMEOUT_S = 600.0
+"""Every row is read."""
 
 
 async def rows(place: Place, query: Mapping[str, str], limit: int | None, *, as_json: bool) -> None:
@@ -48,6 +59,62 @@ async def summary(place: Place, query: Mapping[str, str], by: str, *, as_json: b
     if sys.stdout.isatty() and len(sums) > 1:
         lines.append(_sum_row(_total(sums)))
     print_table(_summary_columns(by), lines)
+
+
+async def export(place: Place, query: Mapping[str, str], form: str, output: Path | None) -> None:
+    """To standard output, or to a file that is there only once it is whole."""
+    async with (
+        Client(place) as client,
+        client.download("/v1/accounting/export", {**query, "format": form}) as pieces,
+    ):
+        if output is None:
+            async for piece in pieces:
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
+            return
+        unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+        try:
+            with unfinished.open("wb") as file:
+                async for piece in pieces:
+                    file.write(piece)
+            unfinished.replace(output)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+async def verify(place: Place, *, as_json: bool) -> None:
+    """A ClientError when a sum is not what the rows say; each difference is named before."""
+    async with Client(place, VERIFY_TIMEOUT_S) as client:
+        found = await client.get("/v1/accounting/verify")
+    differences = found["differences"]
+    if as_json:
+        print_json(found)
+    elif differences:
+        print_table(_DIFFERENCE, [_difference_row(difference) for difference in differences])
+    else:
+        sys.stdout.write(f"{found['budgets_checked']} budgets and all sums agree with the usage rows.\n")
+    if differences:
+        raise ClientError(f"{len(differences)} sums differ from the usage rows")
+
+
+async def prune(place: Place, before: str, *, as_json: bool) -> None:
+    """Request by request: each deletes a bounded number of rows."""
+    deleted = 0
+    async with Client(place) as client:
+        while True:
+            answer = await client.call("DELETE", "/v1/accounting/usage", query={"before": before})
+            deleted += answer["data"]["deleted"]
+            if answer["data"]["done"]:
+                break
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        sys.stdout.write(f"{deleted} usage rows deleted; their sums stay.\n")
+
+
+def _difference_row(difference: dict[str, Any]) -> list[str]:
+    what = difference.get("budget_id") or f"all calls of {difference['day']}"
+    return [what, difference["sum"], difference["kept"], difference["by_rows"]]
 
 
 def _row(record: dict[str, Any]) -> list[str]:

@@ -23,7 +23,9 @@ from appliance.exchange import Exchange, Principal
 from appliance.grid.grid import Grid
 from appliance.grid.holder import Holder
 from appliance.grid.prices import usd
+from appliance.people_admin import PeopleAdmin
 from appliance.permissions import require
+from appliance.pipeline.authenticate import principal_of
 from appliance.pipeline.peek import decoded, members
 from appliance.pipeline.run import run
 from appliance.state import State
@@ -41,11 +43,12 @@ SanicHandler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 class Appliance:
     """What handlers need: the current configuration and everything that has happened."""
 
-    __slots__ = ("holder", "loaded_unix", "started_unix", "state")
+    __slots__ = ("holder", "loaded_unix", "people_or_none", "started_unix", "state")
 
-    def __init__(self, holder: Holder, state: State) -> None:
+    def __init__(self, holder: Holder, state: State, people: PeopleAdmin | None = None) -> None:
         self.holder = holder
         self.state = state
+        self.people_or_none = people
         self.started_unix = self.loaded_unix = time.time()
 
 
@@ -66,6 +69,11 @@ class Call:
     @property
     def state(self) -> State:
         return self.appliance.state
+
+    @property
+    def people(self) -> PeopleAdmin:
+        assert self.appliance.people_or_none, "an appliance without people serves inference only"
+        return self.appliance.people_or_none
 
     @property
     def principal(self) -> Principal:
@@ -118,7 +126,9 @@ def plain(route: Route, appliance: Appliance) -> SanicHandler:
         try:
             if route.permission != "public":
                 _refuse_when_draining(appliance.state)
-                call.principal_or_none = appliance.state.directory.principal(credential_of(request))
+                now = asyncio.get_running_loop().time()
+                credential = credential_of(request)
+                call.principal_or_none = principal_of(credential, request.ip, call.grid, appliance.state, now)
                 if route.permission != "any":
                     require(call.principal, route.permission)
             assert route.handler
@@ -163,6 +173,7 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
             received_at=loop.time(),
             received_unix=time.time(),
             clock=loop.time,
+            ip=request.ip,
             usage_id=f"usage_{secrets.token_hex(12)}",
         )
         state.in_flight += 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sanic import HTTPResponse
+from sanic.response import ResponseStream
 
 from appliance.errors import GatewayError, clipped, invalid
 from appliance.formats import FORMATS
@@ -40,6 +41,8 @@ class Plain:
 
 
 def success(result: Any) -> HTTPResponse:
+    if isinstance(result, ResponseStream):
+        return cast(HTTPResponse, result)  # Sanic takes either from a handler, its types name only the one
     if isinstance(result, Plain):
         return HTTPResponse(result.body, result.status, content_type=result.content_type)
     if isinstance(result, Page):

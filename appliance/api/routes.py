@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.api import accounting, configuration, health, models, oai, people
+from appliance.api import accounting, budgets, configuration, health, keys, models, oai, partners, roles, tenants, users
 from appliance.api.accept import Call
 
 
@@ -26,7 +26,9 @@ class Route:
     logged: bool = True
 
 
-_USAGE_QUERY = "`start`, `end`, `period`, `user_id`, `tenant_id`, `model`, `backend_id`, `status`, `request_id`"
+_USAGE_QUERY = (
+    "`start`, `end`, `period`, `user_id`, `tenant_id`, `key_id`, `model`, `backend_id`, `status`, `request_id`"
+)
 
 ROUTES: tuple[Route, ...] = (
     # inference
@@ -56,36 +58,166 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/oai/v1/models", "models:list", "the same in OpenAI's shape", oai.list_models),
     Route("GET", "/oai/v1/models/<slug:path>", "models:list", "one, in OpenAI's shape", oai.get_model),
     # people
-    Route("GET", "/v1/me", "any", "the caller: user, tenant, roles, permissions", people.me),
-    Route("GET", "/v1/auth/me", "any", "the same", people.me),
+    Route("GET", "/v1/me", "any", "the caller: user, tenant, roles, permissions", users.me),
+    Route("GET", "/v1/auth/me", "any", "the same", users.me),
+    Route(
+        "GET",
+        "/v1/partners",
+        "admin:access",
+        "partners of the caller's scope; `limit`, `cursor`",
+        partners.list_partners,
+    ),
+    Route(
+        "POST",
+        "/v1/partners",
+        "admin:access",
+        "make a partner (super admins): `slug`, `display_name`?, `rate_limits`?",
+        partners.create_partner,
+    ),
+    Route("GET", "/v1/partners/<partner_id>", "admin:access", "one partner", partners.get_partner),
+    Route(
+        "PUT",
+        "/v1/partners/<partner_id>",
+        "admin:access",
+        "change what is sent (super admins): `display_name`, `rate_limits`",
+        partners.update_partner,
+    ),
+    Route(
+        "DELETE",
+        "/v1/partners/<partner_id>",
+        "admin:access",
+        "delete it with its tenants and their users (super admins); names stay taken",
+        partners.delete_partner,
+    ),
+    Route(
+        "GET",
+        "/v1/tenants",
+        "admin:access",
+        "tenants of the caller's scope; `status`, `limit`, `cursor`",
+        tenants.list_tenants,
+    ),
+    Route(
+        "POST",
+        "/v1/tenants",
+        "admin:access",
+        "make a tenant (partner and super admins): `slug`, `partner_id`?, and the members of PUT",
+        tenants.create_tenant,
+    ),
+    Route("GET", "/v1/tenants/<tenant_id>", "admin:access", "one tenant", tenants.get_tenant),
+    Route(
+        "PUT",
+        "/v1/tenants/<tenant_id>",
+        "admin:access",
+        "change what is sent (partner and super admins): `display_name`, `status` (`active` or `suspended`), `models` "
+        "(globs), `rate_limits`, `user_rate_limits`, `key_rate_limits`",
+        tenants.update_tenant,
+    ),
+    Route(
+        "DELETE",
+        "/v1/tenants/<tenant_id>",
+        "admin:access",
+        "delete it with its users (partner and super admins), running streams included; names stay taken",
+        tenants.delete_tenant,
+    ),
     Route(
         "GET",
         "/v1/users",
         "users:manage",
         "users of the caller's scope; `status`, `limit`, `cursor`",
-        people.list_users,
+        users.list_users,
     ),
-    Route("GET", "/v1/users/<user_id:path>", "any", "one user (oneself needs no permission)", people.get_user),
+    Route(
+        "POST",
+        "/v1/users",
+        "users:manage",
+        "make a user: `name`, `tenant_id`?, `email`?, `display_name`?, `roles`?",
+        users.create_user,
+    ),
+    Route("GET", "/v1/users/<user_id>", "any", "one user (oneself needs no permission)", users.get_user),
+    Route(
+        "PUT",
+        "/v1/users/<user_id>",
+        "users:manage",
+        "change what is sent: `display_name`, `email`, `status` (`active` or `suspended`)",
+        users.update_user,
+    ),
+    Route(
+        "DELETE",
+        "/v1/users/<user_id>",
+        "users:manage",
+        "delete: keys are revoked, running streams end, the name stays taken",
+        users.delete_user,
+    ),
+    Route(
+        "PUT",
+        "/v1/users/<user_id>/roles",
+        "users:manage",
+        "replace `roles`, `custom_role_ids`, or both",
+        users.set_roles,
+    ),
+    Route(
+        "GET",
+        "/v1/users/<user_id>/module-permissions",
+        "any",
+        "module permissions given to the user directly (one's own need no permission)",
+        users.get_module_permissions,
+    ),
+    Route(
+        "PUT",
+        "/v1/users/<user_id>/module-permissions",
+        "users:manage",
+        "replace them: `permissions`, keys like `scaibot:bots:create`",
+        users.set_module_permissions,
+    ),
+    Route(
+        "GET",
+        "/v1/iam/custom-roles",
+        "users:manage",
+        "custom roles of the caller's scope; `limit`, `cursor`",
+        roles.list_roles,
+    ),
+    Route(
+        "POST",
+        "/v1/iam/custom-roles",
+        "users:manage",
+        "make a custom role: `name`, `slug`?, `description`?, `core_permissions`?, `module_permissions`?, `tenant_id`?",
+        roles.create_role,
+    ),
+    Route("GET", "/v1/iam/custom-roles/<role_id>", "users:manage", "one custom role", roles.get_role),
+    Route(
+        "PUT",
+        "/v1/iam/custom-roles/<role_id>",
+        "users:manage",
+        "change what is sent; it counts at once for whoever has the role",
+        roles.update_role,
+    ),
+    Route(
+        "DELETE",
+        "/v1/iam/custom-roles/<role_id>",
+        "users:manage",
+        "delete it, and take it from all who have it",
+        roles.delete_role,
+    ),
     Route(
         "GET",
         "/v1/api-keys",
         "any",
         "one's own keys; an administrator's whole scope; `limit`, `cursor`",
-        people.list_keys,
+        keys.list_keys,
     ),
     Route(
         "POST",
         "/v1/api-keys",
         "api_keys:manage",
         "make a key: `name`, `expires_at`?, `assigned_user_id`?; `key` is shown this once",
-        people.create_key,
+        keys.create_key,
     ),
     Route(
         "DELETE",
         "/v1/api-keys/<key_id>",
         "api_keys:manage",
         "revoke at once, running streams included",
-        people.revoke_key,
+        keys.revoke_key,
     ),
     # accounting
     Route(
@@ -101,6 +233,64 @@ ROUTES: tuple[Route, ...] = (
         "accounting:view_own",
         f"sums by `group_by` (model, user, backend, tenant, key, day); {_USAGE_QUERY}",
         accounting.summarize_usage,
+    ),
+    Route(
+        "GET",
+        "/v1/accounting/export",
+        "accounting:view_own",
+        f"usage rows as a download, oldest first; `format` (csv, json, ndjson), {_USAGE_QUERY}",
+        accounting.export_usage,
+    ),
+    Route(
+        "GET",
+        "/v1/accounting/verify",
+        "admin:access",
+        "counts every balance of the caller's scope anew from the usage rows: `differences` is empty when all is well",
+        accounting.verify_balances,
+    ),
+    Route(
+        "DELETE",
+        "/v1/accounting/usage",
+        "admin:access",
+        "delete usage rows of calls `before` a time (super admins), none that a running budget counts; sums stay",
+        accounting.prune_usage,
+    ),
+    Route(
+        "GET",
+        "/v1/accounting/budgets",
+        "accounting:view_own",
+        "budgets of the caller's scope, or that apply to him; `scope`, `scope_id`, `limit`, `cursor`",
+        budgets.list_budgets,
+    ),
+    Route(
+        "POST",
+        "/v1/accounting/budgets",
+        "accounting:manage_budgets",
+        "make a budget: `scope` (partner, tenant, user, group, key), `scope_id`, `period` (daily, weekly, monthly, "
+        "total), at least one of `cost_limit`, `token_limit`, `request_limit`; `soft_limit_pct`?, `hard_action`?, "
+        "`timezone`?, `name`?",
+        budgets.create_budget,
+    ),
+    Route(
+        "GET",
+        "/v1/accounting/budgets/<budget_id:path>",
+        "accounting:view_own",
+        "one budget: its limits, what is used, pending and left, its period and state",
+        budgets.get_budget,
+    ),
+    Route(
+        "PUT",
+        "/v1/accounting/budgets/<budget_id:path>",
+        "accounting:manage_budgets",
+        "change what is sent, null takes a limit away; not what somebody of wider reach put on a tenant or partner",
+        budgets.update_budget,
+    ),
+    Route(
+        "DELETE",
+        "/v1/accounting/budgets/<budget_id:path>",
+        "accounting:manage_budgets",
+        "delete a budget, by the same rule",
+        budgets.delete_budget,
     ),
     # configuration
     Route(

@@ -33,14 +33,14 @@ class Usage(Struct, omit_defaults=True):
 # -- content ----------------------------------------------------------------------------------------------------------
 
 
-class TextPart(Struct, tag="text", omit_defaults=True):
+class TextPart(Struct, gc=False, tag="text", omit_defaults=True):
     text: str
     cache: dict[str, Any] | None = None
     """A prompt-cache hint: this part and all before it may be cached ({"type": "ephemeral", "ttl"?: …})."""
     citations: list[Any] = field(default_factory=list)
 
 
-class ImagePart(Struct, tag="image", omit_defaults=True):
+class ImagePart(Struct, gc=False, tag="image", omit_defaults=True):
     """Either `url`, or base64 `data` with its `media_type`."""
 
     url: str | None = None
@@ -50,12 +50,12 @@ class ImagePart(Struct, tag="image", omit_defaults=True):
     cache: dict[str, Any] | None = None
 
 
-class AudioPart(Struct, tag="audio", omit_defaults=True):
+class AudioPart(Struct, gc=False, tag="audio", omit_defaults=True):
     data: str
     format: str
 
 
-class FilePart(Struct, tag="file", omit_defaults=True):
+class FilePart(Struct, gc=False, tag="file", omit_defaults=True):
     """A document: `url`, base64 `data` with `media_type`, or an upstream's own `file_id`."""
 
     url: str | None = None
@@ -66,7 +66,7 @@ class FilePart(Struct, tag="file", omit_defaults=True):
     cache: dict[str, Any] | None = None
 
 
-class ReasoningPart(Struct, tag="reasoning", omit_defaults=True):
+class ReasoningPart(Struct, gc=False, tag="reasoning", omit_defaults=True):
     """Reasoning text. `signature` and `redacted` are opaque and go back to the provider unchanged."""
 
     text: str = ""
@@ -74,7 +74,7 @@ class ReasoningPart(Struct, tag="reasoning", omit_defaults=True):
     redacted: str | None = None
 
 
-class ToolCallPart(Struct, tag="tool_call", omit_defaults=True):
+class ToolCallPart(Struct, gc=False, tag="tool_call", omit_defaults=True):
     """A call that the caller is to execute; `arguments` is JSON text, never parsed on the way through."""
 
     id: str
@@ -84,21 +84,21 @@ class ToolCallPart(Struct, tag="tool_call", omit_defaults=True):
     cache: dict[str, Any] | None = None
 
 
-class ToolResultPart(Struct, tag="tool_result", omit_defaults=True):
+class ToolResultPart(Struct, gc=False, tag="tool_result", omit_defaults=True):
     call_id: str
     parts: list[Part]
     is_error: bool = False
     cache: dict[str, Any] | None = None
 
 
-class RefusalPart(Struct, tag="refusal", omit_defaults=True):
+class RefusalPart(Struct, gc=False, tag="refusal", omit_defaults=True):
     text: str
 
 
 Part = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | ToolCallPart | ToolResultPart | RefusalPart
 
 
-class Message(Struct, omit_defaults=True):
+class Message(Struct, gc=False, omit_defaults=True):
     """One turn. A tool result is a message of role `tool` with one ToolResultPart."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]

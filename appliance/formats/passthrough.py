@@ -34,6 +34,7 @@ def request(
     default_params: Mapping[str, Any],
     system_prompt: str | None,
     max_output_tokens: int | None,
+    output_cap: int | None = None,
 ) -> bytes:
     """The upstream's request body: the caller's members, with the upstream's model name and the operator's settings."""
     changed = dict(members)
@@ -42,6 +43,10 @@ def request(
         changed["stream_options"] = _asking_for_usage(members.get("stream_options"))
     for name, value in default_params.items():
         _set_default(changed, _output_cap(upstream_model) if name == "max_tokens" else name, value)
+    if output_cap is not None:
+        # A budget depends on it: whatever the caller wrote or left open, this is the most that comes back.
+        for name in [name for name in _OUTPUT_CAPS if _present(changed, name)] or [_output_cap(upstream_model)]:
+            changed[name] = Raw(_encode(output_cap))
     for name in _OUTPUT_CAPS:
         if max_output_tokens is not None and _present(changed, name):
             changed[name] = Raw(_encode(min(max_output_tokens, msgspec.json.decode(changed[name]))))

@@ -2,51 +2,111 @@
 
 from __future__ import annotations
 
-import fnmatch
+import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import config
 from appliance.exchange import Key, User
 from appliance.grid.grid import FrontendModel, Grid, Policy, Target, Tenant
-from appliance.grid.prices import Price
+from appliance.grid.prices import Price, Rates
+from appliance.grid.tenants import UNAUTHENTICATED, compile_tenants, declared_at, limits_of, rates_of
+from appliance.limits import Budget, Limits, Scope
+from appliance.people import ADMIN_USER_ID, DEFAULT, Overlay
 from appliance.providers import PROVIDERS
 from appliance.providers.base import Endpoint
 
-DEFAULT = "default"
-"""The partner and the tenant that always exist (contract section 1)."""
 
-ADMIN_USER_ID = f"{DEFAULT}:admin"
+def compile_grid(loaded: config.Loaded, generation: int, overlay: Overlay | None = None) -> Grid:
+    """A checked document, and what was made at run time → Grid.
 
-
-def compile_grid(loaded: config.Loaded, generation: int) -> Grid:
-    """A checked document → Grid. Only called with what `config.load` accepted, so a failure here is our mistake."""
+    Only called with what `config.load` accepted, so a failure here is our mistake.
+    """
     document = loaded.document
     endpoints = {name: PROVIDERS[entry.type].prepare(name, entry) for name, entry in document.providers.items()}
     models = {name: _model(name, entry, document, endpoints) for name, entry in document.models.items()}
-    tenants = {DEFAULT: Tenant(DEFAULT, DEFAULT, "Default", False, frozenset(models))}
-    for partner_id, partner in document.partners.items():
-        for tenant_id, tenant in partner.tenants.items():
-            tenants[tenant_id] = Tenant(
-                id=tenant_id,
-                partner_id=partner_id,
-                display_name=tenant.display_name or tenant_id,
-                suspended=tenant.status == "suspended",
-                models=frozenset(allowed(models, tenant.models)),
-            )
+    tenants = compile_tenants(loaded, overlay or Overlay(), models)
     return Grid(
         generation=generation,
         hash=loaded.hash,
         endpoints=endpoints,
         models=models,
         tenants=tenants,
+        own_limits=_own_limits(document, tenants),
+        unauthenticated=limits_of(rates_of(document.server.unauthenticated_rate_limits), UNAUTHENTICATED),
         body_limit=document.server.body_limit,
         created_unix=int(time.time()),
     )
 
 
-def allowed(names: Iterable[str], globs: Sequence[str]) -> list[str]:
-    return [name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in globs)]
+def recompile_tenants(grid: Grid, loaded: config.Loaded, generation: int, overlay: Overlay) -> Grid:
+    """The same document with other tenants at run time: models and endpoints stay the objects that they are."""
+    tenants = compile_tenants(loaded, overlay, grid.models)
+    return dataclasses.replace(grid, generation=generation, tenants=tenants)
+
+
+def _own_limits(document: config.Document, tenants: dict[str, Tenant]) -> dict[str, Limits]:
+    own: dict[str, Limits] = {}
+    for partner in document.partners.values():
+        for tenant_id, tenant in partner.tenants.items():
+            for name, user in tenant.users.items():
+                if user.rate_limits:
+                    limits = limits_of(rates_of(user.rate_limits), tenants[tenant_id].user_limits)
+                    own[f"user:{tenant_id}:{name}"] = limits
+                for key in user.api_keys:
+                    if key.rate_limits:
+                        limits = limits_of(rates_of(key.rate_limits), tenants[tenant_id].key_limits)
+                        own[f"key:{key_id_of(key.digest)}"] = limits
+    return own
+
+
+def budgets(loaded: config.Loaded) -> list[Budget]:
+    """The budgets that the YAML declares. Ids are made of names, so that balances carry over a reload."""
+    found: list[Budget] = []
+    for partner_id, partner in loaded.document.partners.items():
+        top = ("partners", partner_id)
+        found += _budgets(loaded, top, "partner", f"partner:{partner_id}", partner.budgets)
+        for tenant_id, tenant in partner.tenants.items():
+            here = (*top, "tenants", tenant_id)
+            found += _budgets(loaded, here, "tenant", f"tenant:{tenant_id}", tenant.budgets)
+            for name, group in tenant.groups.items():
+                found += _budgets(loaded, (*here, "groups", name), "group", f"group:{tenant_id}:{name}", group.budgets)
+            for name, user in tenant.users.items():
+                there = (*here, "users", name)
+                found += _budgets(loaded, there, "user", f"user:{tenant_id}:{name}", user.budgets)
+                for position, key in enumerate(user.api_keys):
+                    path = (*there, "api_keys", str(position))
+                    found += _budgets(loaded, path, "key", f"key:{key_id_of(key.digest)}", key.budgets)
+    return found
+
+
+def _budgets(
+    loaded: config.Loaded, path: tuple[str, ...], scope: Scope, subject: str, entries: Iterable[config.Budget]
+) -> list[Budget]:
+    found: dict[str, Budget] = {}
+    for position, entry in enumerate(entries):
+        base = f"{subject}:{entry.name or entry.period}"
+        number = sum(1 for known in found if known == base or known.startswith(f"{base}.")) + 1
+        budget_id = base if number == 1 else f"{base}.{number}"
+        found[budget_id] = Budget(
+            id=budget_id,
+            scope=scope,
+            subject=subject,
+            period=entry.period,
+            timezone=entry.timezone,
+            cost_limit=entry.cost_limit,
+            token_limit=entry.token_limit,
+            request_limit=entry.request_limit,
+            soft_ppm=entry.soft_ppm,
+            hard_action=entry.hard_action,
+            name=entry.name or "",
+            declared=declared_at(loaded, (*path, "budgets", str(position))),
+        )
+    return list(found.values())
+
+
+def key_id_of(digest: str) -> str:
+    return f"apikey_{digest[:16]}"
 
 
 def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
@@ -56,8 +116,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
     for partner_id, partner in loaded.document.partners.items():
         for tenant_id, tenant in partner.tenants.items():
             for name, user in tenant.users.items():
-                place = loaded.places.get(("partners", partner_id, "tenants", tenant_id, "users", name))
-                declared = f"{place.file}:{place.line}" if place else "scaigrid.yaml"
+                declared = declared_at(loaded, ("partners", partner_id, "tenants", tenant_id, "users", name))
                 user_id = f"{tenant_id}:{name}"
                 users.append(
                     User(
@@ -70,6 +129,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
                         email=user.email or "",
                         display_name=user.display_name or name,
                         declared=declared,
+                        groups=tuple(sorted(g for g, group in tenant.groups.items() if name in group.users)),
                     )
                 )
                 keys += [_key(user_id, key, declared) for key in user.api_keys]
@@ -78,7 +138,7 @@ def people(loaded: config.Loaded) -> tuple[list[User], list[Key]]:
 
 def _key(user_id: str, key: config.ApiKey, declared: str) -> Key:
     return Key(
-        id=f"apikey_{key.digest[:16]}",
+        id=key_id_of(key.digest),
         digest=key.digest,
         user_id=user_id,
         name=key.name,
@@ -138,4 +198,9 @@ def _priorities(entry: config.RoutingPolicy) -> list[int]:
 
 
 def _price(entry: config.Price) -> Price:
-    return Price(entry.input, entry.output, entry.cached_input, entry.cache_write)
+    return Price(_rates(entry), tuple(_rates(tier) for tier in entry.tiers), entry.request)
+
+
+def _rates(entry: config.Price | config.Tier) -> Rates:
+    above = entry.above if isinstance(entry, config.Tier) else 0
+    return Rates(entry.input, entry.output, entry.cached_input, entry.cache_write, entry.reasoning, above)

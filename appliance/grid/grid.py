@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from appliance.grid.prices import Price
+from appliance.limits import Limits
 from appliance.providers.base import Endpoint
 
 
@@ -68,6 +69,11 @@ class Tenant:
     suspended: bool
     models: frozenset[str]
     """Names of the frontend models it may use; the globs of the YAML are resolved here."""
+    partner_limits: Limits
+    limits: Limits
+    user_limits: Limits
+    key_limits: Limits
+    """What holds for each user and key that has no limits of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,5 +83,8 @@ class Grid:
     endpoints: Mapping[str, Endpoint]
     models: Mapping[str, FrontendModel]
     tenants: Mapping[str, Tenant]
+    own_limits: Mapping[str, Limits]
+    """Of users and keys that have limits of their own, by subject (`user:acme:alice`)."""
+    unauthenticated: Limits
     body_limit: int
     created_unix: int

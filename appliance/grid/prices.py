@@ -7,31 +7,81 @@ from dataclasses import dataclass
 from appliance.formats.chat import Usage
 
 NANO = 1_000_000_000
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """What a million tokens of each class cost, in nano-USD."""
+class Rates:
+    """What a million tokens of each class cost, in nano-USD. `above`: holds for calls with more input tokens."""
 
     input: int = 0
     output: int = 0
     cached_input: int = 0
     cache_write: int = 0
+    reasoning: int = 0
+    above: int = 0
 
-    def cost(self, usage: Usage) -> int:
-        """Nano-USD for the usage; every token class is charged exactly once (contract section 4)."""
-        # A provider that reports more cached than input tokens must not make the plain share negative.
+    def amount(self, usage: Usage) -> int:
+        """Nano-USD times a million; every token class is charged exactly once (contract section 4)."""
+        # A provider that reports more of a part than of the whole must not make the rest negative.
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
-        plain = usage.input_tokens - cached - written
+        reasoning = min(usage.reasoning_tokens, usage.output_tokens)
         amount = (
-            plain * self.input
+            (usage.input_tokens - cached - written) * self.input
             + cached * self.cached_input
             + written * self.cache_write
-            + usage.output_tokens * self.output
+            + (usage.output_tokens - reasoning) * self.output
+            + reasoning * self.reasoning
         )
         assert amount >= 0, amount
-        return -(-amount // 1_000_000)
+        return amount
+
+    @property
+    def dearest_input(self) -> int:
+        return max(self.input, self.cached_input, self.cache_write)
+
+    @property
+    def dearest_output(self) -> int:
+        return max(self.output, self.reasoning)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A model's price: the base rates, dearer ones for long contexts (ascending), and a fee per request in nano-USD."""
+
+    base: Rates = Rates()
+    tiers: tuple[Rates, ...] = ()
+    request: int = 0
+
+    def rates(self, input_tokens: int) -> Rates:
+        """A call whose input passes a tier's bound is charged wholly at that tier's rates, as providers do."""
+        chosen = self.base
+        for tier in self.tiers:
+            if input_tokens > tier.above:
+                chosen = tier
+        return chosen
+
+    def cost(self, usage: Usage) -> int:
+        """Nano-USD for the usage, rounded up once."""
+        return -(-self.rates(usage.input_tokens).amount(usage) // MILLION) + self.request
+
+    def worst(self, input_bound: int, output_bound: int) -> int:
+        """Nano-USD that no call with at most so many tokens can exceed: the dearest rate of each kind, in any tier."""
+        dearest_input, dearest_output = self._dearest(input_bound)
+        return -(-(input_bound * dearest_input + output_bound * dearest_output) // MILLION) + self.request
+
+    def output_covered(self, input_bound: int, money: int) -> int:
+        """The most output tokens whose worst case fits into `money` nano-USD; far more than any answer when free."""
+        dearest_input, dearest_output = self._dearest(input_bound)
+        left = (money - self.request) * MILLION - input_bound * dearest_input
+        if left < 0:
+            return 0
+        return left // dearest_output if dearest_output else 1 << 60
+
+    def _dearest(self, input_bound: int) -> tuple[int, int]:
+        reachable = [self.base, *(tier for tier in self.tiers if input_bound > tier.above)]
+        return max(rates.dearest_input for rates in reachable), max(rates.dearest_output for rates in reachable)
 
 
 def usd_price(nano: int) -> str:

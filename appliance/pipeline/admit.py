@@ -1,6 +1,6 @@
 """May this caller make this call? Permission, the request's shape, the model, the tenant's access to it.
 
-Everything here happens before a single byte goes upstream. (Rate limits and budget reservations belong here too.)
+Everything here happens before a single byte goes upstream, and without waiting for anything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from appliance.formats import native
 from appliance.formats.base import ReplyHead
 from appliance.permissions import require
 from appliance.pipeline import peek
-from appliance.pipeline.estimate import input_tokens
+from appliance.pipeline.estimate import bound, estimate, size_of
+from appliance.pipeline.rates import take_rates
 from appliance.state import State
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -31,8 +32,11 @@ def admit(exchange: Exchange, state: State) -> None:
     else:
         _read_openai(exchange)
     _find_model(exchange)
-    exchange.input_estimate = input_tokens(exchange.body)
     assert exchange.model
+    size = size_of(exchange.body, exchange.members.get("messages"))
+    exchange.input_bound = bound(size, exchange.model.system_prompt, exchange.model.context_window)
+    exchange.input_estimate = min(estimate(size), exchange.input_bound)
+    take_rates(exchange, state)
     exchange.deadline_at = exchange.received_at + exchange.model.policy.deadline_s
     prefix = "chat_" if exchange.surface == "native" else "chatcmpl-"
     exchange.head = ReplyHead(
@@ -50,6 +54,8 @@ def _read_native(exchange: Exchange) -> None:
     exchange.model_name = request.model
     exchange.stream = request.stream
     exchange.include_usage = True
+    exchange.n = request.n
+    exchange.asked_cap = request.max_output_tokens
 
 
 def _read_openai(exchange: Exchange) -> None:
@@ -58,6 +64,9 @@ def _read_openai(exchange: Exchange) -> None:
     exchange.stream = bool(shape.stream)
     exchange.include_usage = bool(shape.stream_options and shape.stream_options.include_usage)
     exchange.metadata = _kept(shape.metadata)
+    exchange.n = shape.n or 1
+    caps = [cap for cap in (shape.max_tokens, shape.max_completion_tokens) if cap is not None]
+    exchange.asked_cap = min(caps, default=None)
 
 
 def _kept(metadata: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -5,13 +5,28 @@ from __future__ import annotations
 import asyncio
 
 from appliance.errors import GatewayError
-from appliance.exchange import Exchange
+from appliance.exchange import Exchange, Principal
+from appliance.grid.grid import Grid
+from appliance.pipeline.rates import refusal
 from appliance.state import State
+from appliance.state.limiter import Limited
 
 
 def authenticate(exchange: Exchange, state: State) -> None:
-    """Raises AUTH_TOKEN_MISSING or AUTH_TOKEN_INVALID."""
-    exchange.principal = state.directory.principal(exchange.credential)
+    """Raises AUTH_TOKEN_MISSING or AUTH_TOKEN_INVALID, and RATE_LIMITED for an address that keeps on guessing."""
+    exchange.principal = principal_of(exchange.credential, exchange.ip, exchange.grid, state, exchange.clock())
+
+
+def principal_of(credential: str | None, ip: str, grid: Grid, state: State, now: float) -> Principal:
+    """The same for every URL: calls without a valid key are limited by address (API reference, section 8.4)."""
+    try:
+        return state.directory.principal(credential)
+    except GatewayError:
+        try:
+            state.limiter.count(f"ip:{ip}", grid.unauthenticated, now)
+        except Limited as limited:
+            raise refusal(limited) from None
+        raise
 
 
 def end_when_cut_off(exchange: Exchange) -> None:

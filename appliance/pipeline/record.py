@@ -6,6 +6,7 @@ were killed now; `record` notes what was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ def begin(exchange: Exchange, attempt: Attempt, state: State) -> None:
     row = _row(exchange, attempt, usage) | {
         "status": "interrupted",
         "estimated": True,
+        "charged": 1,
         "cost_nano": exchange.model.price.cost(usage),
         "backend_cost_nano": attempt.target.cost.cost(usage),
     }
@@ -60,11 +62,12 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
     return {
         "id": exchange.usage_id,
         "request_id": exchange.request_id,
-        "created_ms": int(exchange.received_unix * 1000),
+        "created_ms": exchange.reservation.at_ms if exchange.reservation else int(exchange.received_unix * 1000),
         "partner_id": principal.partner_id,
         "tenant_id": principal.tenant_id,
         "user_id": principal.user_id,
         "key_id": principal.key_id,
+        "groups": _groups(exchange),
         "model": exchange.model.name,
         "backend_id": shown.target.backend if shown else "",
         "provider": shown.target.endpoint.name if shown else "",
@@ -78,6 +81,9 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "cached_input_tokens": usage.cached_input_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
+        "charged": int(exchange.charged),
+        "reserved_nano": exchange.reservation.amount.cost if exchange.reservation else 0,
+        "entry": exchange.entry,
         "cost_nano": exchange.cost_nano,
         "backend_cost_nano": exchange.backend_cost_nano,
         "latency_ms": int((now - exchange.received_at) * 1000),
@@ -88,6 +94,15 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "price": _prices(exchange.model.price, shown),
         "metadata": msgspec.json.encode(exchange.metadata).decode() if exchange.metadata else None,
     }
+
+
+def _groups(exchange: Exchange) -> str:
+    """Those that the reservation was held in, whatever has become of the user's groups meanwhile."""
+    assert exchange.principal
+    names: Iterable[str] = exchange.principal.groups
+    if exchange.reservation:
+        names = [s.rpartition(":")[2] for s in exchange.reservation.subjects if s.startswith("group:")]
+    return f"|{'|'.join(names)}|" if names else ""
 
 
 def _error_code(exchange: Exchange) -> str:

@@ -28,6 +28,7 @@ from appliance.formats.chat import (
 )
 from appliance.formats.native import usage_object
 from appliance.grid.prices import usd
+from appliance.pipeline.rates import rate_headers
 from appliance.state import State
 
 
@@ -133,11 +134,14 @@ async def close(exchange: Exchange) -> None:
 
 
 def headers(exchange: Exchange) -> dict[str, str]:
-    """X-Scaigrid-Backend and -Attempts, for every inference answer that reached an upstream."""
-    if not exchange.attempts:
-        return {}
-    shown = exchange.answered or exchange.attempts[-1]
-    return {"X-Scaigrid-Backend": shown.target.backend, "X-Scaigrid-Attempts": str(len(exchange.attempts))}
+    """What every inference answer tells: its rate limit, where it comes from, and whether its length was lowered."""
+    shown = rate_headers(exchange)
+    if exchange.clamped and exchange.reservation:
+        shown["X-Scaigrid-Budget-Clamped"] = str(exchange.output_cap)
+    if exchange.attempts:
+        shown["X-Scaigrid-Backend"] = (exchange.answered or exchange.attempts[-1]).target.backend
+        shown["X-Scaigrid-Attempts"] = str(len(exchange.attempts))
+    return shown
 
 
 def _whole_body(exchange: Exchange) -> bytes:

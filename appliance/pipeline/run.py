@@ -1,4 +1,4 @@
-"""The whole line on one screen: authenticate → admit → route → translate → call → reply → settle → record.
+"""The whole line on one screen: authenticate → admit → reserve → route → translate → call → reply → settle → record.
 
 `accept` (appliance/api/accept.py) comes before it and catches what nobody foresaw.
 """
@@ -9,14 +9,14 @@ import asyncio
 
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
-from appliance.pipeline.admit import admit
 from appliance.pipeline.authenticate import authenticate, cut_off, end_when_cut_off
 from appliance.pipeline.call import call
 from appliance.pipeline.record import record
 from appliance.pipeline.reply import close, reply
+from appliance.pipeline.reserve import reserve
 from appliance.pipeline.route import exhausted, route
 from appliance.pipeline.settle import settle
-from appliance.pipeline.translate import translate
+from appliance.pipeline.turns import admit_in_turn, translate_in_turn
 from appliance.state import State
 
 
@@ -25,9 +25,10 @@ async def run(exchange: Exchange, state: State) -> None:
     try:
         authenticate(exchange, state)
         end_when_cut_off(exchange)
-        admit(exchange, state)
+        await admit_in_turn(exchange, state)
+        await reserve(exchange, state)
         for attempt in route(exchange, state):
-            if translate(exchange, attempt) and await call(exchange, attempt, state):
+            if await translate_in_turn(exchange, attempt, state) and await call(exchange, attempt, state):
                 await reply(exchange, attempt, state)
                 break
         else:
@@ -40,7 +41,7 @@ async def run(exchange: Exchange, state: State) -> None:
             raise  # the client hung up
         exchange.error = cut_off(exchange)
     finally:  # no await below: a client that hangs up cannot split it
-        settle(exchange)
+        settle(exchange, state)
         record(exchange, state)
     # The last bytes leave only now, so that nobody holds a whole answer whose row a kill could still lose.
     await close(exchange)

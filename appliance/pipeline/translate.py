@@ -33,9 +33,13 @@ def translate(exchange: Exchange, attempt: Attempt) -> bool:
                 default_params=exchange.model.default_params,
                 system_prompt=exchange.model.system_prompt,
                 max_output_tokens=exchange.model.max_output_tokens,
+                output_cap=exchange.output_cap,
             )
         else:
-            encoded = _encoded(_canonical(exchange), exchange.model, attempt)
+            request = _canonical(exchange)
+            if exchange.output_cap is not None:
+                request = replace(request, max_output_tokens=exchange.output_cap)
+            encoded = _encoded(request, exchange.model, attempt)
             attempt.body = msgspec.json.encode(encoded)
     except GatewayError as error:
         exchange.translation_error = error

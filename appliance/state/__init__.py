@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
 from appliance.state.directory import Directory
 from appliance.state.health import Health
 from appliance.state.journal import Journal
+from appliance.state.ledger import Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
 from appliance.state.store import Store
+from appliance.state.usage import UsageStore
 
 
 @dataclass(slots=True)
@@ -20,6 +24,9 @@ class State:
 
     directory: Directory
     store: Store
+    usage: UsageStore
+    ledger: Ledger
+    limiter: Limiter
     journal: Journal
     pools: Pools
     metrics: Metrics
@@ -28,3 +35,5 @@ class State:
     rng: Random = field(default_factory=Random)
     draining: bool = False
     in_flight: int = 0
+    large: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a large body is read or translated: one at a time, so that their costs do not add up for others."""

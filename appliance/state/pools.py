@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -16,48 +17,93 @@ READ_BUFFER_BYTES = 256 * 1024
 HEADER_LIMIT_BYTES = 32 * 1024
 
 
+class _Session(NamedTuple):
+    """A provider's connections, and how many calls may still use one at the same time."""
+
+    client: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+
+
+def _client(connect_s: float) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=True,
+        trust_env=False,
+        read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=HEADER_LIMIT_BYTES,
+        max_field_size=HEADER_LIMIT_BYTES,
+        skip_auto_headers=("User-Agent", "Accept"),
+        trace_configs=[_connected()],
+    )
+
+
+def _connected() -> aiohttp.TraceConfig:
+    """Calls the request's `sent` right before its first byte goes out: what is given up before that costs nothing."""
+
+    async def tell(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        context.trace_request_ctx()
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(tell)
+    config.on_connection_reuseconn.append(tell)
+    return config
+
+
 class Pools:
     def __init__(self) -> None:
-        self._sessions: dict[tuple[Any, ...], aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[Any, ...], _Session] = {}
 
-    def _session(self, name: str, max_connections: int, connect_s: float) -> aiohttp.ClientSession:
+    def _session(self, name: str, max_connections: int, connect_s: float) -> _Session:
         key = (name, max_connections, connect_s)
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=KEEP_ALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=True,
-                trust_env=False,
-                read_bufsize=READ_BUFFER_BYTES,
-                max_line_size=HEADER_LIMIT_BYTES,
-                max_field_size=HEADER_LIMIT_BYTES,
-                skip_auto_headers=("User-Agent", "Accept"),
-            )
+            session = self._sessions[key] = _Session(_client(connect_s), asyncio.Semaphore(max_connections))
         return session
 
     async def open(
-        self, name: str, url: str, headers: Mapping[str, str], body: bytes, max_connections: int, connect_s: float
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        max_connections: int,
+        connect_s: float,
+        sent: Callable[[], None],
     ) -> Upstream:
-        """Send one POST and return when the answer's headers are here.
+        """Send one POST and return when the answer's headers are here. `sent` is told when the connection stands.
 
         Raises ConnectFailed when there was no connection or it broke before any answer; TimeoutError is the caller's.
         """
         session = self._session(name, max_connections, connect_s)
+        await session.slots.acquire()
         try:
-            response = await session.post(url, data=body, headers=headers, allow_redirects=False)
+            return HttpUpstream(await self._post(session.client, url, headers, body, sent), session.slots)
+        except BaseException:
+            session.slots.release()
+            raise
+
+    async def _post(
+        self,
+        client: aiohttp.ClientSession,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        sent: Callable[[], None],
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await client.post(url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=sent)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise ConnectFailed(_reason(error)) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise ConnectFailed(f"the connection was reset before an answer ({_reason(error)})") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise UpstreamCut(f"no valid HTTP answer ({_reason(error)})") from error
-        return HttpUpstream(response)
 
     async def close(self) -> None:
         for session in self._sessions.values():
-            await session.close()
+            await session.client.close()
         self._sessions.clear()
 
 
@@ -67,12 +113,13 @@ def _reason(error: BaseException) -> str:
 
 
 class HttpUpstream:
-    """An Upstream over aiohttp."""
+    """An Upstream over aiohttp. It holds one of the provider's slots until it is closed."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_response", "_slots", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, slots: asyncio.Semaphore) -> None:
         self._response = response
+        self._slots: asyncio.Semaphore | None = slots
         self.status = response.status
         self.headers = response.headers
 
@@ -85,3 +132,6 @@ class HttpUpstream:
     def close(self) -> None:
         # A body read to its end has given its connection back already; anything else must not be reused.
         self._response.close()
+        if self._slots:
+            self._slots.release()
+            self._slots = None

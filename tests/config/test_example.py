@@ -28,6 +28,15 @@ def test_the_example_uses_every_section() -> None:
     assert config.load(EXAMPLE, {}).document.model_fields_set == set(config.Document.model_fields) - {"include"}
 
 
+def test_the_example_shows_limits_and_budgets() -> None:
+    partner = config.load(EXAMPLE, {}).document.partners["example-reseller"]
+    acme = partner.tenants["acme"]
+    alice = acme.users["alice"]
+    assert [budget.period for budget in (*acme.budgets, *alice.budgets)] == ["monthly", "daily"]
+    assert partner.rate_limits == config.RateLimits(requests_per_minute=2000)
+    assert acme.groups["writers"].users == ("alice",)
+
+
 def test_every_model_can_be_answered_without_a_key() -> None:
     document = config.load(EXAMPLE, {}).document
     for name, model in document.models.items():

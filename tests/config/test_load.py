@@ -108,6 +108,13 @@ def test_no_problem_and_no_traceback_shows_a_referenced_secret(folder: Path) -> 
         "version: 1\nmodels: {a: {price: free, route: $}}",
         "version: 1\npartners: {a: {tenants: {b: {users: {c: {email: $, roles: [$], api_keys: [{key: $}]}}}}}}",
         "version: 1\npartners: {a: {tenants: {b: {users: {c: {api_keys: [{sha256: $, expires_at: $}]}}}}}}",
+        "version: 1\npartners: {a: {rate_limits: {requests_per_minute: $, tokens_per_minute: $}, budgets: [$]}}",
+        "version: 1\npartners: {a: {budgets: [{period: $, cost_limit: $, timezone: $, soft_limit_pct: $}]}}",
+        "version: 1\npartners: {a: {budgets: [{name: $, period: daily, token_limit: 1}, {name: $, period: total}]}}",
+        "version: 1\npartners: {a: {budgets: [&b {name: $, period: daily, token_limit: 1}, *b]}}",
+        "version: 1\npartners: {a: {tenants: {b: {groups: {c: {users: [$]}}}}}}",
+        "version: 1\nproviders: {p: {type: openai, api_key: k}}\nmodels: {a: {price: auto, route: [{backend: 'p:$'}]}}",
+        "version: 1\nmodels: {a: {price: {input: $, output: $, image: $, tiers: [{above: $, input: $}]}, route: x}}",
         "version: 1\ninclude: [$]",
     ]
     for text in places:

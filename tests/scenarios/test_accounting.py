@@ -260,8 +260,10 @@ def test_the_row_keeps_the_prices_it_was_computed_with(gateway: Gateway) -> None
         (stored,) = database.execute("SELECT * FROM usage WHERE id = ?", (row["id"],)).fetchall()
     database.close()
     kept = json.loads(stored["price"])
-    assert kept["price"] == {name: int(Decimal(value) * 10**9) for name, value in PRICE.items()}
-    assert kept["cost"] == {name: int(Decimal(value) * 10**9) for name, value in COST.items()}
+    for name, written in (("price", PRICE), ("cost", COST)):
+        rates = {each: int(Decimal(value) * 10**9) for each, value in written.items()}
+        rates |= {"reasoning": rates["output"], "above": 0}
+        assert kept[name] == {"base": rates, "tiers": [], "request": 0}
     usage = USAGES["all-classes"]
     assert stored["cost_nano"] == expected_cost(PRICE, usage) * 10**9
     assert isinstance(stored["cost_nano"], int)

@@ -18,6 +18,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from support.unlimited import without_limits
+
 ROOT = Path(__file__).resolve().parents[2]
 SCAIGRID = Path(sys.executable).parent / "scaigrid"
 START_TIMEOUT_S = 30
@@ -54,6 +56,7 @@ class Gateway:
 
     def write(self, yaml_text: str) -> None:
         """`version` and `server` are put before the YAML when it has none; so is `listen`."""
+        yaml_text = without_limits(yaml_text)
         listen = self.url.removeprefix("http://")
         has_server = "\nserver:" in "\n" + yaml_text
         server = "" if has_server else "server: {}\n"

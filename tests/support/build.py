@@ -9,7 +9,7 @@ import asyncio
 import functools
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -18,17 +18,23 @@ import config
 from appliance.exchange import Attempt, Exchange, Failure, Key, Principal, Upstream, User
 from appliance.grid.compile import compile_grid
 from appliance.grid.grid import Grid, Target
+from appliance.limits import Budget
 from appliance.permissions import permissions_of
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
 from appliance.state.journal import Journal, JournalFailed
+from appliance.state.ledger import Ledger
+from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
 from appliance.state.store import Store
+from appliance.state.usage import UsageStore
 
 SECRET = "sgk_alices-key-for-the-tests"
+RECEIVED_UNIX = 1_700_000_000.25
+"""When every exchange of the unit tests was received."""
 
 YAML = """
 providers:
@@ -90,9 +96,27 @@ def grid_of_targets(*targets: str, policy: str = "") -> Grid:
     return make_grid(f"providers:\n{providers}models:\n  m:\n    price: free\n    route: {route}\n")
 
 
-def make_principal(*roles: str, tenant: str = "acme", partner: str = "reseller", user: str = "alice") -> Principal:
+def make_principal(
+    *roles: str,
+    tenant: str = "acme",
+    partner: str = "reseller",
+    user: str = "alice",
+    groups: tuple[str, ...] = (),
+) -> Principal:
     roles = roles or ("tenant_user",)
-    return Principal("apikey_1", f"{tenant}:{user}", user, tenant, partner, roles, permissions_of(roles))
+    user_id = f"{tenant}:{user}"
+    subjects = (f"partner:{partner}", f"tenant:{tenant}", *(f"group:{tenant}:{group}" for group in groups))
+    return Principal(
+        "apikey_1",
+        user_id,
+        user,
+        tenant,
+        partner,
+        roles,
+        permissions_of(roles),
+        groups=groups,
+        subjects=(*subjects, f"user:{user_id}", "key:apikey_1"),
+    )
 
 
 class FakeClient:
@@ -186,8 +210,16 @@ class FakePools:
         self.opened: list[tuple[str, str, Mapping[str, str], bytes]] = []
 
     async def open(
-        self, name: str, url: str, headers: Mapping[str, str], body: bytes, max_connections: int, connect_s: float
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        max_connections: int,
+        connect_s: float,
+        sent: Callable[[], None],
     ) -> Upstream:
+        sent()
         self.opened.append((name, url, headers, body))
         answer = self.script.pop(0)
         if isinstance(answer, int | float):
@@ -209,12 +241,24 @@ def make_directory(
     return directory
 
 
-def make_user(name: str = "alice", tenant: str = "acme", *, roles: tuple[str, ...] = ("tenant_user",)) -> User:
-    return User(f"{tenant}:{name}", name, tenant, "reseller", roles)
+def make_user(
+    name: str = "alice",
+    tenant: str = "acme",
+    *,
+    roles: tuple[str, ...] = ("tenant_user",),
+    groups: tuple[str, ...] = (),
+) -> User:
+    return User(f"{tenant}:{name}", name, tenant, "reseller", roles, groups=groups)
 
 
 def make_key(secret: str = SECRET, user_id: str = "acme:alice", key_id: str = "apikey_1") -> Key:
     return Key(key_id, digest_of(secret), user_id)
+
+
+def make_budget(cost_limit: int | None = None, **changes: Any) -> Budget:
+    """A blocking budget of the tenant acme for ever, named `b`."""
+    known = {"id": "b", "scope": "tenant", "subject": "tenant:acme", "period": "total", "cost_limit": cost_limit}
+    return Budget(**cast(Any, known | changes))
 
 
 def make_state(
@@ -222,12 +266,19 @@ def make_state(
     pools: FakePools | None = None,
     journal: FakeJournal | None = None,
     directory: Directory | None = None,
+    budgets: Iterable[Budget] = (),
     seed: int = 0,
 ) -> State:
     """A State whose parts with a life of their own (journal, pools, store, log) are fakes or absent."""
+    ledger = Ledger()
+    for budget in budgets:
+        ledger.open(budget, int(RECEIVED_UNIX * 1000))
     return State(
         directory=directory or make_directory(),
         store=cast(Store, None),
+        usage=cast(UsageStore, None),
+        ledger=ledger,
+        limiter=Limiter(),
         journal=cast(Journal, journal or FakeJournal()),
         pools=cast(Pools, pools or FakePools()),
         metrics=Metrics(),
@@ -257,6 +308,7 @@ def make_exchange(
     clock: Any = None,
     principal: Principal | None = None,
     credential: str | None = SECRET,
+    ip: str = "192.0.2.1",
 ) -> Exchange:
     """An exchange as `accept` makes it, with a caller who may use inference."""
     clock = clock or Clock()
@@ -269,8 +321,9 @@ def make_exchange(
         credential=credential,
         body=chat_body() if body is None else body,
         received_at=clock(),
-        received_unix=1_700_000_000.25,
+        received_unix=RECEIVED_UNIX,
         clock=clock,
+        ip=ip,
         usage_id="usage_0123456789abcdef",
         principal=principal or make_principal(),
     )
@@ -297,6 +350,7 @@ def usage_row(row_id: str = "usage_1", **changes: Any) -> dict[str, Any]:
         "tenant_id": "acme",
         "user_id": "acme:alice",
         "key_id": "apikey_1",
+        "groups": "",
         "model": "m",
         "backend_id": "one:a",
         "provider": "one",
@@ -310,6 +364,9 @@ def usage_row(row_id: str = "usage_1", **changes: Any) -> dict[str, Any]:
         "cached_input_tokens": 4,
         "cache_write_tokens": 0,
         "reasoning_tokens": 2,
+        "charged": 1,
+        "reserved_nano": 0,
+        "entry": 0,
         "cost_nano": 1500,
         "backend_cost_nano": 700,
         "latency_ms": 42,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -190,6 +191,25 @@ async def test_who_may_not_is_refused_before_the_handler_runs(
     assert bool(ran) == (status == 200)
 
 
+@pytest.mark.parametrize("path", ["/v1/me", "/oai/v1/models"])
+async def test_an_address_that_keeps_on_guessing_is_slowed_down_and_others_are_not(path: str) -> None:
+    appliance, _ = appliance_with()
+    handler = plain(route_of(answer), appliance)
+
+    async def status_of(headers: dict[str, str], ip: str = "192.0.2.1") -> int:
+        response = await handler(request_of(headers, ip=ip, path=path))
+        assert response
+        if response.status == 429:
+            assert 0 < int(response.headers["Retry-After"]) <= 61
+        return response.status
+
+    guess = {"authorization": "Bearer sgk_guess"}
+    assert [await status_of(guess) for _ in range(62)] == [401] * 60 + [429] * 2
+    assert await status_of({}) == 429
+    assert await status_of(guess, "192.0.2.2") == 401
+    assert await status_of(BEARER) == 200
+
+
 async def test_a_public_route_asks_nobody() -> None:
     async def handler(call: Call) -> Page:
         assert call.principal_or_none is None
@@ -237,9 +257,12 @@ async def test_while_draining_only_public_routes_answer(permission: str, status:
 INFERENCE = Route("POST", "/v1/inference/chat", "models:use", "for the test", operation="chat")
 
 
-async def inferred(state: State, headers: dict[str, str] | None = None) -> tuple[Any, dict[str, Any], Appliance]:
+async def inferred(
+    state: State, headers: dict[str, str] | None = None, **changes: Any
+) -> tuple[Any, dict[str, Any], Appliance]:
     appliance, lines = appliance_with(state)
-    request = request_of(BEARER if headers is None else headers, body=chat_body(), path=INFERENCE.path, method="POST")
+    fields = {"body": chat_body(), "path": INFERENCE.path, "method": "POST"} | changes
+    request = request_of(BEARER if headers is None else headers, **fields)
     response = await inference(INFERENCE, appliance)(request)
     assert appliance.holder.current.inside == 0
     assert state.in_flight == 0
@@ -287,3 +310,30 @@ async def test_failures_of_upstreams_are_in_the_log_line_without_secrets() -> No
     assert line["attempts"] == 2
     assert "one:a" in line["failures"][0]
     assert "secret-of-one" not in str(line)
+
+
+async def test_guesses_at_inference_and_elsewhere_are_counted_together_by_address() -> None:
+    state = make_state()
+    guess = {"authorization": "Bearer sgk_guess"}
+    appliance, _ = appliance_with(state)
+    for _ in range(60):
+        response = await plain(route_of(answer), appliance)(request_of(guess, ip="192.0.2.1"))
+        assert response
+        assert response.status == 401
+    refused, line, _ = await inferred(state, guess, ip="192.0.2.1")
+    assert (refused.status, line["error"]) == (429, "RATE_LIMITED")
+    other, _, _ = await inferred(state, guess, ip="192.0.2.2")
+    assert other.status == 401
+
+
+async def test_the_caller_s_rate_limit_stands_in_the_answer_s_headers() -> None:
+    pools = FakePools(FakeUpstream(json.dumps(completion()).encode()))
+    response, _, _ = await inferred(make_state(pools=pools))
+    assert response.headers["X-Scaigrid-Ratelimit-Limit"] == "60"
+    assert response.headers["X-Scaigrid-Ratelimit-Remaining"] == "59"
+    assert int(response.headers["X-Scaigrid-Ratelimit-Reset"]) > time.time() + 58
+
+
+def test_an_appliance_without_people_serves_inference_only() -> None:
+    with pytest.raises(AssertionError, match="without people"):
+        _ = call_of().people

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sanic.response import ResponseStream
 
 from appliance.api.envelope import (
     DEFAULT_LIMIT,
@@ -49,6 +50,15 @@ def test_a_plain_body_is_not_wrapped() -> None:
     response = success(Plain(b"text", 503, "text/plain"))
     assert (response.body, response.status, response.content_type) == (b"text", 503, "text/plain")
     assert body_of(success(Plain({"object": "list"}))) == {"object": "list"}
+
+
+def test_what_is_streamed_is_handed_on_as_it_is() -> None:
+    async def lines(response: Any) -> None:
+        await response.write("one")
+
+    stream = ResponseStream(lines)
+    passed_on: object = success(stream)
+    assert passed_on is stream
 
 
 def test_an_error_has_the_surface_s_shape() -> None:

@@ -102,6 +102,43 @@ def test_the_model_s_limit_caps_both_names(said: int, most: int) -> None:
     assert (out["max_tokens"], out["max_completion_tokens"]) == (most, most)
 
 
+def caps_of(out: dict[str, Any]) -> dict[str, Any]:
+    return {name: out[name] for name in ("max_tokens", "max_completion_tokens") if name in out}
+
+
+@pytest.mark.parametrize(
+    ("upstream_model", "name"),
+    [("gpt-4.1-mini", "max_tokens"), ("gpt-5", "max_completion_tokens"), ("o3", "max_completion_tokens")],
+)
+@pytest.mark.parametrize("said", [{}, {"max_tokens": None}, {"max_completion_tokens": None}])
+def test_a_budget_s_cap_is_sent_where_the_caller_left_it_open(
+    upstream_model: str, name: str, said: dict[str, Any]
+) -> None:
+    out = sent(BODY | said, upstream_model=upstream_model, output_cap=77)
+    assert {cap: value for cap, value in caps_of(out).items() if value is not None} == {name: 77}
+
+
+@pytest.mark.parametrize("said", [("max_tokens",), ("max_completion_tokens",), ("max_tokens", "max_completion_tokens")])
+def test_a_budget_s_cap_stands_in_every_name_that_the_caller_used(said: tuple[str, ...]) -> None:
+    """Upstreams differ in which of the two they look at: one that was left larger would be a way round the budget."""
+    for upstream_model in ("gpt-4.1-mini", "gpt-5"):
+        out = sent(BODY | dict.fromkeys(said, 5000), upstream_model=upstream_model, output_cap=77)
+        assert caps_of(out) == dict.fromkeys(said, 77)
+
+
+def test_a_budget_s_cap_goes_before_the_operator_s_default() -> None:
+    assert caps_of(sent(BODY, default_params={"max_tokens": 5000}, output_cap=77)) == {"max_tokens": 77}
+
+
+@pytest.mark.parametrize(("cap", "most"), [(7, 7), (70, 50)])
+def test_a_budget_s_cap_never_lifts_the_model_s_limit(cap: int, most: int) -> None:
+    assert caps_of(sent(BODY, max_output_tokens=50, output_cap=cap)) == {"max_tokens": most}
+
+
+def test_without_a_budget_no_cap_is_made_up() -> None:
+    assert caps_of(sent(BODY)) == {}
+
+
 @pytest.mark.parametrize("messages", [b'[{"role":"user","content":"x"}]', b' [ {"role":"user","content":"x"} ] '])
 def test_the_operator_s_prompt_is_put_first_and_the_rest_is_not_decoded(messages: bytes) -> None:
     out = sent(b'{"model":"front","messages":' + messages + b"}", system_prompt='Say "é".')

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.grid.compile import ADMIN_USER_ID, allowed, compile_grid, people
+from appliance.grid.compile import budgets, compile_grid, key_id_of, people, recompile_tenants
 from appliance.grid.grid import Policy
-from appliance.grid.prices import Price
+from appliance.grid.prices import NANO, Price, Rates
+from appliance.grid.tenants import allowed
+from appliance.limits import Budget, Limits
+from appliance.people import ADMIN_USER_ID, Overlay
+from appliance.people import Partner as MadePartner
+from appliance.people import Tenant as MadeTenant
 from support.build import grid_of_targets, load_yaml, make_grid
 
 KEY = "sgk_0123456789abcdefghijklmnop"
@@ -52,13 +57,55 @@ def test_priorities_and_weights(targets: list[str], strategy: str, expected: lis
 
 def test_a_target_without_a_cost_costs_what_the_model_is_priced_at() -> None:
     first, second = make_grid().models["m"].policy.targets
-    assert first.cost == Price(500_000_000, 600_000_000, 500_000_000, 500_000_000)
+    assert first.cost == Price(Rates(500_000_000, 600_000_000, 500_000_000, 500_000_000, 600_000_000))
     assert second.cost == make_grid().models["m"].price
-    assert second.cost == Price(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000)
+    assert second.cost == Price(Rates(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000, 2_000_000_000))
 
 
-def test_cached_input_and_cache_write_default_to_the_input_price() -> None:
-    assert make_grid().models["claude"].price == Price(3_000_000_000, 15_000_000_000, 3_000_000_000, 3_000_000_000)
+def test_what_is_not_priced_by_itself_costs_what_it_is_a_part_of() -> None:
+    rates = Rates(3_000_000_000, 15_000_000_000, 3_000_000_000, 3_000_000_000, 15_000_000_000)
+    assert make_grid().models["claude"].price == Price(rates)
+
+
+def test_a_price_has_its_classes_tiers_and_fee() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models:
+  m:
+    price:
+      input: "1"
+      output: "2"
+      cached_input: "3"
+      cache_write: "4"
+      reasoning: "5"
+      request: "0.000000006"
+      tiers: [{above: 100, input: "7", output: "8"}, {above: 200, input: "9", output: "10", reasoning: "11"}]
+    route: [{backend: "p:x", cost: {input: "1", output: "1", request: "12"}}]
+"""
+    )
+    model = grid.models["m"]
+    assert model.price == Price(
+        Rates(NANO, 2 * NANO, 3 * NANO, 4 * NANO, 5 * NANO),
+        (
+            Rates(7 * NANO, 8 * NANO, 7 * NANO, 7 * NANO, 8 * NANO, above=100),
+            Rates(9 * NANO, 10 * NANO, 9 * NANO, 9 * NANO, 11 * NANO, above=200),
+        ),
+        request=6,
+    )
+    assert model.policy.targets[0].cost == Price(Rates(*[NANO] * 5), request=12 * NANO)
+
+
+def test_an_automatic_price_is_that_of_the_library() -> None:
+    grid = make_grid(
+        """
+providers: {real: {type: openai, api_key: sk-test-0123456789}}
+models: {m: {price: auto, route: [{backend: "real:gpt-4o-mini"}]}}
+"""
+    )
+    model = grid.models["m"]
+    assert model.price.base.input > 0
+    assert model.policy.targets[0].cost == model.price
 
 
 def test_a_free_target_costs_nothing() -> None:
@@ -86,7 +133,7 @@ models:
 """
     )
     cheap, dear = grid.models["cheap"].policy, grid.models["dear"].policy
-    assert (cheap.targets[0].cost.input, dear.targets[0].cost.input) == (1_000_000_000, 10_000_000_000)
+    assert (cheap.targets[0].cost.base.input, dear.targets[0].cost.base.input) == (1_000_000_000, 10_000_000_000)
     assert (cheap.name, cheap.retries, cheap.deadline_s, cheap.retry_on) == ("both", 7, 90.0, frozenset({"connect"}))
     assert cheap.targets[0].endpoint is dear.targets[0].endpoint
 
@@ -253,6 +300,130 @@ partners:
     assert laptop.id == f"apikey_{DIGEST[:16]}"
     assert KEY not in repr(keys)
     assert KEY not in repr(users)
+
+
+# -- limits and budgets -----------------------------------------------------------------------------------------------
+
+LIMITED = f"""
+server: {{unauthenticated_rate_limits: {{requests_per_minute: 7}}}}
+providers: {{p: {{type: demo}}}}
+models: {{m: {{price: {{input: "1", output: "2"}}, route: [{{backend: "p:x"}}]}}}}
+partners:
+  reseller:
+    budgets: [{{period: monthly, cost_limit: "100"}}]
+    tenants:
+      acme:
+        user_rate_limits: {{requests_per_minute: 20, tokens_per_minute: 5000}}
+        key_rate_limits: {{concurrent_requests: 3}}
+        budgets:
+          - {{period: daily, cost_limit: "10", timezone: Europe/Amsterdam, soft_limit_pct: 0.555}}
+          - {{period: daily, request_limit: 1000, hard_action: notify}}
+          - {{period: total, token_limit: 5000000, name: for ever}}
+        groups:
+          sales: {{users: [alice, bob], budgets: [{{period: weekly, cost_limit: "1"}}]}}
+          everybody: {{users: [alice]}}
+        users:
+          alice:
+            rate_limits: {{requests_per_minute: 30}}
+            budgets: [{{period: daily, cost_limit: "2", hard_action: throttle}}]
+            api_keys:
+              - {{name: laptop, key: {KEY}, rate_limits: {{concurrent_requests: unlimited}}}}
+              - {{name: build, sha256: {"AB" * 32}, budgets: [{{period: daily, token_limit: 5000000}}]}}
+          bob: {{}}
+"""
+
+
+def test_own_limits_are_those_of_users_and_keys_that_write_some_and_inherit_the_rest() -> None:
+    grid = make_grid(LIMITED)
+    assert dict(grid.own_limits) == {
+        "user:acme:alice": Limits(30, 5000, None),
+        f"key:{key_id_of(DIGEST)}": Limits(60, None, None),
+    }
+    assert grid.tenants["acme"].key_limits == Limits(60, None, 3)
+    assert grid.unauthenticated == Limits(7, None, None)
+
+
+def test_without_a_word_guessers_have_the_documented_limit() -> None:
+    assert make_grid().unauthenticated == Limits(60)
+    assert dict(make_grid().own_limits) == {}
+
+
+def test_budgets_have_ids_made_of_names_and_know_where_they_are_declared() -> None:
+    found = {budget.id: budget for budget in budgets(load_yaml(LIMITED))}
+    key = f"key:apikey_{'ab' * 8}"
+    assert list(found) == [
+        "partner:reseller:monthly",
+        "tenant:acme:daily",
+        "tenant:acme:daily.2",
+        "tenant:acme:for ever",
+        "group:acme:sales:weekly",
+        "user:acme:alice:daily",
+        f"{key}:daily",
+    ]
+    lines = ("version: 1\n" + LIMITED).splitlines()
+    assert all(budget.declared for budget in found.values())
+    for budget in found.values():
+        line = lines[int(budget.declared.rpartition(":")[2]) - 1]
+        assert budget.period in line, (budget, line)
+    daily = found["tenant:acme:daily"]
+    assert daily == Budget(
+        id="tenant:acme:daily",
+        scope="tenant",
+        subject="tenant:acme",
+        period="daily",
+        timezone="Europe/Amsterdam",
+        cost_limit=10 * NANO,
+        soft_ppm=555_000,
+        declared=daily.declared,
+    )
+    second = found["tenant:acme:daily.2"]
+    assert (second.request_limit, second.cost_limit, second.hard_action) == (1000, None, "notify")
+    assert (found["tenant:acme:for ever"].name, found["tenant:acme:for ever"].token_limit) == ("for ever", 5_000_000)
+    assert [budget.subject for budget in found.values()][-3:] == ["group:acme:sales", "user:acme:alice", key]
+
+
+def test_a_budget_keeps_its_id_when_another_subject_gets_one() -> None:
+    """Balances are found by it again after a restart."""
+    before = {budget.id for budget in budgets(load_yaml(LIMITED))}
+    more = LIMITED.replace("          bob: {}", "          bob: {budgets: [{period: daily, request_limit: 5}]}")
+    after = {budget.id for budget in budgets(load_yaml(more))}
+    assert after - before == {"user:acme:bob:daily"}
+    assert before - after == set()
+
+
+def test_users_know_their_groups() -> None:
+    users, _ = people(load_yaml(LIMITED))
+    assert {user.name: user.groups for user in users} == {
+        "admin": (),
+        "alice": ("everybody", "sales"),
+        "bob": ("sales",),
+    }
+
+
+# -- tenants that were made at run time -------------------------------------------------------------------------------
+
+MADE = Overlay(
+    {"made": MadePartner("made")},
+    {"new": MadeTenant("new", "made", models=("m",), rate_limits={"requests_per_minute": 9})},
+)
+
+
+def test_tenants_made_at_run_time_stand_beside_those_of_the_yaml() -> None:
+    loaded = load_yaml(LIMITED)
+    grid = compile_grid(loaded, 1, MADE)
+    assert set(grid.tenants) == {"default", "acme", "new"}
+    new = grid.tenants["new"]
+    assert (new.partner_id, new.models, new.limits) == ("made", frozenset({"m"}), Limits(9))
+
+
+def test_a_change_of_tenants_leaves_models_and_endpoints_as_they_are() -> None:
+    loaded = load_yaml(LIMITED)
+    old = compile_grid(loaded, 1)
+    new = recompile_tenants(old, loaded, 2, MADE)
+    assert (new.generation, set(new.tenants), set(old.tenants)) == (2, {"default", "acme", "new"}, {"default", "acme"})
+    assert new.models is old.models
+    assert new.endpoints is old.endpoints
+    assert new.own_limits == old.own_limits
 
 
 def test_compiling_twice_gives_the_same_meaning() -> None:

@@ -10,7 +10,8 @@ import pytest
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.pipeline.admit import MAX_METADATA_BYTES, admit
-from appliance.pipeline.estimate import input_tokens
+from appliance.pipeline.estimate import HIDDEN_BOUND_TOKENS, MEDIA_BOUND_TOKENS, tokens_of
+from appliance.state import State
 from support.build import chat_body, make_exchange, make_grid, make_principal, make_state
 
 GRID = make_grid(
@@ -21,14 +22,17 @@ models:
   old: {price: free, status: deprecated, route: [{backend: "p:x"}]}
   gone: {price: free, status: disabled, route: [{backend: "p:x"}]}
   secret: {price: free, route: [{backend: "p:x"}]}
-partners: {reseller: {tenants: {acme: {models: [m, old, gone]}}}}
+  told: {price: free, context_window: 700, system_prompt: "Be brief.", route: [{backend: "p:x"}]}
+partners: {reseller: {tenants: {acme: {models: [m, old, gone, told], key_rate_limits: {requests_per_minute: 3}}}}}
 """
 )
 
 
-def admitted(body: bytes | None = None, surface: str = "native", *roles: str, tenant: str = "acme") -> Exchange:
+def admitted(
+    body: bytes | None = None, surface: str = "native", *roles: str, tenant: str = "acme", state: State | None = None
+) -> Exchange:
     exchange = make_exchange(GRID, body, surface=surface, principal=make_principal(*roles, tenant=tenant))
-    admit(exchange, make_state())
+    admit(exchange, state or make_state())
     return exchange
 
 
@@ -47,12 +51,97 @@ def test_an_admitted_call_knows_its_model_estimate_deadline_and_head(surface: st
     assert exchange.model is GRID.models["m"]
     assert exchange.model_name == "m"
     assert exchange.deadline_at == exchange.received_at + 90
-    assert exchange.input_estimate == input_tokens(exchange.body) > 0
+    assert exchange.input_estimate == tokens_of(len(exchange.body)) > 0
     assert exchange.head
     prefix = {"native": "chat_", "openai": "chatcmpl-"}[surface]
     assert (exchange.head.id, exchange.head.model) == (prefix + "0123456789abcdef", "m")
     assert exchange.head.created == 1_700_000_000
     assert set(exchange.members) == {"model", "messages"}
+
+
+@BOTH
+def test_the_bound_holds_for_whatever_the_body_may_become(surface: str) -> None:
+    exchange = admitted(surface=surface)
+    assert exchange.input_bound == len(exchange.body) + HIDDEN_BOUND_TOKENS
+    part = {"type": "image_url", "image_url": {"url": "https://pictures.test/a.png"}}
+    pictured = admitted(chat_body(messages=[{"role": "user", "content": [part]}]), surface)
+    assert pictured.input_bound > MEDIA_BOUND_TOKENS
+
+
+@BOTH
+def test_the_model_s_window_bounds_the_input_and_the_estimate_stays_under_it(surface: str) -> None:
+    small = admitted(chat_body("told"), surface)
+    assert small.input_bound == 700
+    large = admitted(chat_body("told", messages=[{"role": "user", "content": "x" * 9000}]), surface)
+    assert (large.input_bound, large.input_estimate) == (700, 700)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "n"),
+    [
+        ({}, None, 1),
+        ({"max_tokens": None, "n": None}, None, 1),
+        ({"max_tokens": 7}, 7, 1),
+        ({"max_completion_tokens": 9}, 9, 1),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, 7, 1),
+        ({"max_tokens": 9, "max_completion_tokens": 7, "n": 3}, 7, 3),
+    ],
+)
+def test_the_cap_that_the_caller_wrote_and_how_many_answers_he_wants(
+    changes: dict[str, Any], asked: int | None, n: int
+) -> None:
+    exchange = admitted(chat_body(**changes), "openai")
+    assert (exchange.asked_cap, exchange.n) == (asked, n)
+
+
+@pytest.mark.parametrize(("changes", "asked"), [({}, None), ({"max_tokens": 7}, 7), ({"max_completion_tokens": 9}, 9)])
+def test_the_native_surface_reads_them_too(changes: dict[str, Any], asked: int | None) -> None:
+    exchange = admitted(chat_body(n=2, **changes))
+    assert (exchange.asked_cap, exchange.n) == (asked, 2)
+
+
+# -- rate limits ------------------------------------------------------------------------------------------------------
+
+
+def test_an_admitted_call_holds_its_slot_and_knows_its_limit() -> None:
+    state = make_state()
+    exchange = admitted(state=state)
+    assert exchange.grant
+    assert exchange.rate_limit[:2] == (3, 2)
+    assert state.limiter.concurrent("key:apikey_1") == 1
+
+
+@BOTH
+def test_too_many_calls_are_refused_before_anything_is_sent(surface: str) -> None:
+    state = make_state()
+    for _ in range(3):
+        admitted(surface=surface, state=state)
+    with pytest.raises(GatewayError) as caught:
+        admitted(surface=surface, state=state)
+    assert (caught.value.code, caught.value.status) == ("RATE_LIMITED", 429)
+    assert caught.value.retry_after
+    assert "key" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "roles", "tenant"),
+    [
+        (chat_body(), ("tenant_viewer",), "acme"),
+        (b"{", (), "acme"),
+        (chat_body("unheard-of"), (), "acme"),
+        (chat_body("secret"), (), "acme"),
+        (chat_body(), (), "no-such-tenant"),
+    ],
+)
+def test_a_call_that_is_refused_for_another_reason_takes_nothing(
+    body: bytes, roles: tuple[str, ...], tenant: str
+) -> None:
+    state = make_state()
+    for _ in range(10):
+        with pytest.raises(GatewayError) as caught:
+            admitted(body, "native", *roles, tenant=tenant, state=state)
+        assert caught.value.code != "RATE_LIMITED"
+    admitted(state=state)
 
 
 @BOTH

@@ -87,6 +87,7 @@ async def test_a_whole_answer_is_read_understood_and_its_connection_given_back()
     assert exchange.answered is attempt
     assert exchange.usage == attempt.reply.usage
     assert attempt.dispatched
+    assert attempt.sent
     assert upstream.closed
     assert json.loads(bytes(attempt.reply_members["id"])) == "chatcmpl-1"
     assert [row["id"] for row in journal_of(state).begun] == [exchange.usage_id]
@@ -343,3 +344,43 @@ async def test_a_caller_who_leaves_cancels_the_upstream_at_once(stream: bool, se
     with pytest.raises(asyncio.CancelledError):
         await task
     assert upstream.closed
+
+
+class Busy(FakePools):
+    """All connections are taken for the time being."""
+
+    async def open(self, *_: Any) -> Any:
+        await asyncio.sleep(FOR_EVER)
+
+
+async def test_a_caller_who_leaves_before_a_connection_is_free_had_nothing_sent() -> None:
+    state = make_state(pools=Busy())
+    exchange = make_exchange(GRID, chat_body("patient"), surface="openai", clock=asyncio.get_running_loop().time)
+    admit(exchange, state)
+    assert exchange.model
+    attempt = Attempt(1, exchange.model.policy.targets[0])
+    assert translate(exchange, attempt)
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert attempt.dispatched
+    assert not attempt.sent
+
+
+async def test_a_provider_in_this_process_is_at_work_at_once() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models: {m: {price: free, route: [{backend: "p:x"}]}}
+partners: {reseller: {tenants: {acme: {}}}}
+"""
+    )
+    state = make_state()
+    exchange = make_exchange(grid, clock=asyncio.get_running_loop().time)
+    admit(exchange, state)
+    attempt = Attempt(1, grid.models["m"].policy.targets[0])
+    assert translate(exchange, attempt)
+    assert await call(exchange, attempt, state)
+    assert attempt.sent

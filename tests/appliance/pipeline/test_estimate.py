@@ -1,17 +1,57 @@
-"""Estimates come from bytes: monotonous, cheap, and an embedded picture is a picture, not a long text."""
+"""Two numbers from bytes alone: a fair estimate, in which a picture is a picture, and a bound that is never passed."""
 
 from __future__ import annotations
 
 import base64
 import json
+import random
+import string
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.pipeline.estimate import MEDIA_TOKENS, input_tokens, tokens_of
+from appliance.pipeline import peek
+from appliance.pipeline.estimate import (
+    HIDDEN_BOUND_TOKENS,
+    MEDIA_BOUND_TOKENS,
+    MEDIA_TOKENS,
+    Size,
+    bound,
+    estimate,
+    size_of,
+    tokens_of,
+)
 from support.build import chat_body
+
+
+def size(body: bytes) -> Size:
+    return size_of(body, peek.members(body).get("messages"))
+
+
+def estimated(body: bytes) -> int:
+    return estimate(size(body))
+
+
+def bounded(body: bytes) -> int:
+    return bound(size(body), None, None)
+
+
+def saying(*parts: dict[str, Any], **changes: Any) -> bytes:
+    return chat_body(messages=[{"role": "user", "content": list(parts)}], **changes)
+
+
+def picture(byte_count: int = 1000) -> str:
+    return f"data:image/png;base64,{base64.b64encode(bytes(byte_count)).decode()}"
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4000, 1000)])
@@ -19,41 +59,148 @@ def test_four_bytes_are_a_token_rounded_up(count: int, tokens: int) -> None:
     assert tokens_of(count) == tokens
 
 
-@given(st.binary(max_size=500), st.binary(max_size=100))
-def test_more_text_is_never_fewer_tokens(body: bytes, more: bytes) -> None:
-    text, longer = (json.dumps(part.hex()).encode() for part in (body, body + more))
-    assert 0 <= input_tokens(text) <= input_tokens(longer)
+@given(st.text(max_size=500), st.text(max_size=100))
+def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
+    short, long = (chat_body(messages=[{"role": "user", "content": each}]) for each in (text, text + more))
+    assert 0 < estimated(short) <= estimated(long)
+    assert bounded(short) <= bounded(long)
 
 
-def picture(size: int) -> str:
-    return base64.b64encode(bytes(size)).decode()
+@given(st.text(max_size=500), st.sampled_from([image(picture(3)), image("https://x.test/a.png"), {"type": "hologram"}]))
+def test_the_estimate_never_passes_the_bound(text: str, part: dict[str, Any]) -> None:
+    body = saying({"type": "text", "text": text}, part)
+    assert estimated(body) <= bounded(body)
 
 
-@pytest.mark.parametrize("size", [1_000, 1_000_000])
-def test_a_picture_costs_the_same_whatever_its_size(size: int) -> None:
-    url = f"data:image/png;base64,{picture(size)}"
-    body = chat_body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
-    assert MEDIA_TOKENS < input_tokens(body) < MEDIA_TOKENS + 60
+def test_no_text_has_more_tokens_than_bytes() -> None:
+    """Everything in the body may reach the model: tools and names too."""
+    tools = [{"type": "function", "function": {"name": "f", "description": "d" * 5000}}]
+    body = chat_body(tools=tools)
+    assert bounded(body) == len(body) + HIDDEN_BOUND_TOKENS
 
 
-def test_slashes_may_be_escaped_as_some_json_writers_do() -> None:
-    url = "data:image/png;base64," + ("/" + "A" * 63) * 1000
-    body = chat_body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
-    assert input_tokens(body.replace(b"/", b"\\/")) < MEDIA_TOKENS + 100
+def test_the_operator_s_system_prompt_is_input_too() -> None:
+    assert bound(Size(100), "été", None) == 100 + 5 + HIDDEN_BOUND_TOKENS
 
 
-def test_anthropic_s_and_audio_s_data_members_are_pieces_too() -> None:
-    source = {"type": "base64", "media_type": "image/png", "data": picture(90_000)}
-    body = chat_body(messages=[{"role": "user", "content": [{"type": "image", "source": source}] * 3}])
-    assert 3 * MEDIA_TOKENS < input_tokens(body) < 3 * MEDIA_TOKENS + 150
+def test_a_context_window_bounds_whatever_is_sent() -> None:
+    assert bound(Size(1_000_000), None, 128_000) == 128_000
+    assert bound(Size(100), None, 128_000) == 100 + HIDDEN_BOUND_TOKENS
 
 
-def test_a_short_data_member_is_text() -> None:
-    assert input_tokens(b'{"data":"abc"}') == tokens_of(len(b'{"data":"abc"}'))
+@pytest.mark.parametrize(
+    "disguise",
+    ["data:image/png;base64,{}", '"image_url":{{"url":"data:image/png;base64,{}"}}', "base64,{} image file audio"],
+)
+def test_text_that_looks_like_media_is_bounded_as_text(disguise: str) -> None:
+    """Else a caller could have a million tokens held as one picture."""
+    letters = "".join(random.Random(1).choices(string.ascii_letters, k=300_000))
+    body = chat_body(messages=[{"role": "user", "content": disguise.format(letters)}])
+    assert size(body).media == 0
+    assert bounded(body) > 300_000
+    assert bounded(saying({"type": "text", "text": disguise.format(letters)})) > 300_000
+
+
+@pytest.mark.parametrize("kind", ["text", "refusal", "input_text", "output_text", "thinking"])
+def test_parts_of_text_are_text_beside_a_picture_too(kind: str) -> None:
+    body = saying({"type": kind, kind: "x" * 400_000}, image(picture(9)))
+    assert bounded(body) > 400_000 + MEDIA_BOUND_TOKENS
+
+
+# -- media ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("byte_count", [1_000, 1_000_000])
+def test_a_picture_costs_the_same_whatever_its_size(byte_count: int) -> None:
+    body = saying(image(picture(byte_count)))
+    assert MEDIA_TOKENS < estimated(body) < MEDIA_TOKENS + 60
+
+
+@pytest.mark.parametrize("url", [picture(10), picture(500_000), "https://pictures.test/a.png"])
+def test_a_small_file_can_be_a_large_picture(url: str) -> None:
+    assert bounded(saying(image(url))) >= MEDIA_BOUND_TOKENS
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "openai's image": image(picture()),
+    "a remote image": image("https://pictures.test/a.png"),
+    "anthropic's image": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+    "audio": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+    "a file": {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+    "an uploaded file": {"type": "file", "file": {"file_id": "file-123"}},
+    "a document": {"type": "document", "source": {"type": "base64", "data": "AAAA"}},
+    "what we do not know, named so that it is looked at": {"type": "video_url", "video_url": {"url": "https://x.test"}},
+}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_each_kind_of_media_is_counted(part: dict[str, Any]) -> None:
+    found = size(saying(part, {"type": "text", "text": "What is this?"}, part, part))
+    assert found.media == 3
+    assert found.media_bound >= 3 * MEDIA_BOUND_TOKENS
+
+
+@pytest.mark.parametrize(("word", "escaped"), [(b"image", b"\\u0069mage"), (b"url", b"\\u0075rl"), (b"/", b"\\/")])
+def test_letters_may_be_escaped(word: bytes, escaped: bytes) -> None:
+    body = saying(image("https://pictures.test/a.png"))
+    assert word in body
+    assert size(body.replace(word, escaped)).media == 1
+
+
+def test_media_are_counted_in_every_message() -> None:
+    messages = [{"role": role, "content": [image(picture())]} for role in ("user", "assistant", "user")]
+    assert size(chat_body(messages=messages)).media == 3
+
+
+@pytest.mark.parametrize("kind", ["file", "document"])
+def test_a_large_document_may_hold_a_token_in_each_byte(kind: str) -> None:
+    part = {"type": kind, kind: {"file_data": "A" * 400_000}}
+    assert bounded(saying(part)) > 400_000
+
+
+def test_a_large_picture_is_no_document() -> None:
+    assert bounded(saying(image(picture(1_000_000)))) < MEDIA_BOUND_TOKENS + HIDDEN_BOUND_TOKENS + 300
+
+
+# -- what is no request, and what is large ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"image":1}',
+        b'{"messages":"image"}',
+        b'{"messages":["image",7,null]}',
+        b'{"messages":[{"content":"image"},{"content":["image",{"no":"type"}]}]}',
+    ],
+)
+def test_what_has_no_shape_counts_as_its_bytes_at_least(body: bytes) -> None:
+    assert estimated(body) >= tokens_of(len(body)) > 0
+    assert bounded(body) > len(body)
+
+
+def test_messages_that_cannot_be_decoded_are_text() -> None:
+    body = b'{"messages":[{"role":"user","content":"image","n":1e999}]}'
+    assert size(body) == Size(len(body))
 
 
 def test_a_large_body_is_estimated_in_no_time() -> None:
-    body = b'{"text":"' + b'base64,"data":"' * 700_000 + b'"}'
-    started = time.monotonic()
-    assert input_tokens(body) > 0
-    assert time.monotonic() - started < 2
+    """A megabyte must not hold up the loop: other callers' answers are on it."""
+    text = chat_body(messages=[{"role": "user", "content": "image base64 " * 80_000}])
+    media = saying(*[image(picture(700))] * 1000)
+    for body in (text, media):
+        assert len(body) > 1_000_000
+        messages = peek.members(body)["messages"]
+        best = min(_seconds(body, messages) for _ in range(5))
+        assert best < 0.02
+
+
+def _seconds(body: bytes, messages: Any) -> float:
+    started = time.perf_counter()
+    size_of(body, messages)
+    return time.perf_counter() - started
+
+
+def test_the_body_is_measured_in_bytes_not_in_letters() -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "é" * 1000}]}, ensure_ascii=False).encode()
+    assert size(body).text_bytes == len(body) > 2000

@@ -14,13 +14,31 @@ from appliance.pipeline.admit import admit
 from appliance.pipeline.record import begin, record
 from appliance.pipeline.settle import settle
 from appliance.state import State
-from appliance.state.store import UsageRow
-from support.build import Clock, chat_body, failure, journal_of, make_attempt, make_exchange, make_state, usage_row
+from appliance.state.ledger import Amount
+from appliance.state.tables import UsageRow
+from support.build import (
+    Clock,
+    chat_body,
+    failure,
+    journal_of,
+    make_attempt,
+    make_exchange,
+    make_grid,
+    make_principal,
+    make_state,
+    usage_row,
+)
+
+HELD = Amount(cost=9_000_000, tokens=9000, requests=1)
 
 
 def ready(**changes: Any) -> tuple[Exchange, State]:
-    exchange, state = make_exchange(body=chat_body(**changes)), make_state()
+    """Admitted, with what it may cost held for it."""
+    principal = make_principal(groups=("research", "sales"))
+    exchange, state = make_exchange(body=chat_body(**changes), principal=principal), make_state()
     admit(exchange, state)
+    assert exchange.principal
+    exchange.reservation = state.ledger.reserve(exchange.principal.subjects, HELD, 1_700_000_000_900)
     return exchange, state
 
 
@@ -32,14 +50,14 @@ def first_target(exchange: Exchange) -> Any:
 def begun(**changes: Any) -> tuple[Exchange, State]:
     """A call with one attempt under way."""
     exchange, state = ready(**changes)
-    attempt = make_attempt(first_target(exchange), dispatched=True, started_at=exchange.clock())
+    attempt = make_attempt(first_target(exchange), dispatched=True, sent=True, started_at=exchange.clock())
     begin(exchange, attempt, state)
     exchange.attempts.append(attempt)
     return exchange, state
 
 
 def ended(exchange: Exchange, state: State) -> dict[str, Any]:
-    settle(exchange)
+    settle(exchange, state)
     record(exchange, state)
     (row,) = journal_of(state).ended
     return row
@@ -72,6 +90,7 @@ def test_what_is_noted_before_the_call_is_what_a_kill_would_book() -> None:
     assert row["cost_nano"] == exchange.input_estimate * 1000
     assert row["backend_cost_nano"] == exchange.input_estimate * 500
     assert (row["backend_id"], row["provider"], row["tenant_id"]) == ("one:a", "one", "acme")
+    assert (row["charged"], row["reserved_nano"], row["entry"]) == (1, 9_000_000, 0)
     assert json.loads(row["metadata"]) == {"ticket": 7}
     assert exchange.begun
 
@@ -94,24 +113,32 @@ def test_what_cannot_be_noted_is_not_called() -> None:
 # -- record -----------------------------------------------------------------------------------------------------------
 
 
+def price_of(*token_prices: int) -> dict[str, Any]:
+    """Reasoning costs what output costs unless it is priced by itself."""
+    rates = dict(zip(("input", "output", "cached_input", "cache_write"), token_prices, strict=True))
+    return {"base": rates | {"reasoning": rates["output"], "above": 0}, "tiers": [], "request": 0}
+
+
 def test_a_finished_call_s_row_has_everything() -> None:
     exchange, state = begun()
     answer(exchange)
     row = ended(exchange, state)
-    price = {"input": 1_000_000_000, "output": 2_000_000_000, "cached_input": 100_000_000, "cache_write": 1_250_000_000}
-    cost = {"input": 500_000_000, "output": 600_000_000, "cached_input": 500_000_000, "cache_write": 500_000_000}
-    assert json.loads(row.pop("price")) == {"price": price, "cost": cost}
+    assert json.loads(row.pop("price")) == {
+        "price": price_of(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000),
+        "cost": price_of(500_000_000, 600_000_000, 500_000_000, 500_000_000),
+    }
     assert json.loads(row.pop("attempts")) == [
         {"backend": "one:a", "status": "completed", "latency_ms": 480, "error": None}
     ]
     assert row == {
         "id": "usage_0123456789abcdef",
         "request_id": "req_of_the_test",
-        "created_ms": 1_700_000_000_250,
+        "created_ms": 1_700_000_000_900,
         "partner_id": "reseller",
         "tenant_id": "acme",
         "user_id": "acme:alice",
         "key_id": "apikey_1",
+        "groups": "|research|sales|",
         "model": "m",
         "backend_id": "one:a",
         "provider": "one",
@@ -125,6 +152,9 @@ def test_a_finished_call_s_row_has_everything() -> None:
         "cached_input_tokens": 500,
         "cache_write_tokens": 100,
         "reasoning_tokens": 70,
+        "charged": 1,
+        "reserved_nano": 9_000_000,
+        "entry": 1,
         "cost_nano": 400 * 1000 + 500 * 100 + 100 * 1250 + 2000 * 2000,
         "backend_cost_nano": 1000 * 500 + 2000 * 600,
         "latency_ms": 500,
@@ -162,6 +192,67 @@ def test_every_attempt_is_in_the_row() -> None:
     assert row["backend_id"] == "two:b"
 
 
+def test_a_row_keeps_the_prices_it_was_computed_with_tiers_and_fees_too() -> None:
+    grid = make_grid(
+        """
+providers: {one: {type: custom, base_url: "http://one.test/v1"}}
+models:
+  m:
+    price: {input: "1", output: "2", request: "0.01", tiers: [{above: 100, input: "3", output: "4"}]}
+    route: [{backend: "one:a", cost: free}]
+partners: {reseller: {tenants: {acme: {}}}}
+"""
+    )
+    exchange, state = make_exchange(grid), make_state()
+    admit(exchange, state)
+    begin(exchange, make_attempt(first_target(exchange)), state)
+    exchange.attempts.append(make_attempt(first_target(exchange), sent=True))
+    exchange.answered, exchange.status, exchange.usage = exchange.attempts[0], "completed", Usage(101, 1)
+    row = ended(exchange, state)
+    prices = json.loads(row["price"])
+    assert prices["price"]["request"] == 10_000_000
+    assert [(tier["above"], tier["input"], tier["output"]) for tier in prices["price"]["tiers"]] == [
+        (100, 3_000_000_000, 4_000_000_000)
+    ]
+    assert row["cost_nano"] == 101 * 3000 + 4000 + 10_000_000
+    assert row["backend_cost_nano"] == 0
+    assert set(prices["cost"]["base"].values()) == {0}
+
+
+def test_a_row_lies_in_the_moment_of_its_reservation() -> None:
+    """A call that waited for room over midnight is booked where it was reserved: sums over rows are its budgets."""
+    exchange, state = begun()
+    assert exchange.reservation
+    assert exchange.reservation.at_ms != int(exchange.received_unix * 1000)
+    answer(exchange)
+    assert ended(exchange, state)["created_ms"] == exchange.reservation.at_ms
+
+
+def test_a_row_names_the_groups_that_the_reservation_was_held_in() -> None:
+    """Sums over rows are their budgets: a user who changes groups half-way must not move the call to the new ones."""
+    exchange, state = begun()
+    assert exchange.principal
+    exchange.principal.groups, exchange.principal.subjects = ("others",), ("group:acme:others",)
+    answer(exchange)
+    assert ended(exchange, state)["groups"] == journal_of(state).begun[0]["groups"] == "|research|sales|"
+
+
+def test_a_call_without_a_reservation_lies_where_it_was_received() -> None:
+    exchange, state = make_exchange(), make_state()
+    admit(exchange, state)
+    begin(exchange, make_attempt(first_target(exchange)), state)
+    row = ended(exchange, state)
+    assert (row["created_ms"], row["reserved_nano"], row["groups"], row["entry"]) == (1_700_000_000_250, 0, "", 0)
+
+
+def test_each_posting_has_the_next_number() -> None:
+    exchange, state = begun()
+    other = state.ledger.reserve(("tenant:acme",), Amount(), 1_700_000_000_900)
+    state.ledger.post(other, Amount())
+    answer(exchange)
+    assert ended(exchange, state)["entry"] == 2
+
+
 def test_a_failed_call_s_row_says_why_and_costs_nothing() -> None:
     exchange, state = begun()
     exchange.attempts[0].failure = failure("timeout", "BACKEND_TIMEOUT")
@@ -173,6 +264,7 @@ def test_a_failed_call_s_row_says_why_and_costs_nothing() -> None:
         0,
         0,
     )
+    assert (row["charged"], row["entry"]) == (0, 1)
 
 
 def test_a_fault_of_ours_is_named_as_one() -> None:
@@ -184,12 +276,12 @@ def test_a_cancelled_call_s_row_has_no_error() -> None:
     exchange, state = begun()
     exchange.status = "cancelled"
     row = ended(exchange, state)
-    assert (row["status"], row["error_code"], row["estimated"]) == ("cancelled", "", True)
+    assert (row["status"], row["error_code"], row["estimated"], row["charged"]) == ("cancelled", "", True, 1)
 
 
 def test_a_call_that_reached_no_upstream_has_no_row() -> None:
     exchange, state = ready()
-    settle(exchange)
+    settle(exchange, state)
     record(exchange, state)
     assert journal_of(state).ended == []
 
@@ -198,7 +290,7 @@ def test_an_answer_whose_row_cannot_be_written_becomes_an_error() -> None:
     exchange, state = begun()
     answer(exchange)
     journal_of(state).failing = True
-    settle(exchange)
+    settle(exchange, state)
     record(exchange, state)
     assert exchange.error
     assert (exchange.error.code, exchange.status) == ("JOURNAL_UNAVAILABLE", "failed")
@@ -222,7 +314,7 @@ def test_a_refused_call_is_counted_without_a_name_that_callers_could_make_up() -
     exchange, state = make_exchange(body=chat_body("made-up")), make_state()
     with pytest.raises(GatewayError):
         admit(exchange, state)
-    settle(exchange)
+    settle(exchange, state)
     record(exchange, state)
     assert state.metrics.requests == {("", "failed", "native"): 1}
     assert not state.metrics.durations

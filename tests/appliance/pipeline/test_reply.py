@@ -23,6 +23,7 @@ from support.build import (
     failure,
     journal_of,
     make_attempt,
+    make_budget,
     make_exchange,
     make_grid,
     make_state,
@@ -127,7 +128,36 @@ async def test_usage_that_the_upstream_kept_to_itself_is_estimated_and_marked() 
 async def test_every_answer_names_backend_and_attempts(surface: str, stream: bool) -> None:
     state = with_pieces(*text_stream("a")) if stream else whole()
     client, _ = await answered(surface, state, stream=stream)
-    assert client.headers == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "1"}
+    told = {name: value for name, value in client.headers.items() if "Ratelimit" not in name}
+    assert told == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "1"}
+
+
+@BOTH
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_answer_tells_the_tightest_rate_limit(surface: str, stream: bool) -> None:
+    state = with_pieces(*text_stream("a")) if stream else whole()
+    client, exchange = await answered(surface, state, stream=stream)
+    told = {name: int(value) for name, value in client.headers.items() if "Ratelimit" in name}
+    assert exchange.rate_limit == (60, 59, told["X-Scaigrid-Ratelimit-Reset"] - int(exchange.received_unix) - 1)
+    assert (told["X-Scaigrid-Ratelimit-Limit"], told["X-Scaigrid-Ratelimit-Remaining"]) == (60, 59)
+
+
+@BOTH
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_clamped_answer_says_to_how_many_tokens(surface: str, stream: bool) -> None:
+    pieces = text_stream("a") if stream else [json.dumps(completion("hello")).encode()]
+    state = make_state(pools=FakePools(FakeUpstream(*pieces)), budgets=[make_budget(token_limit=3000)])
+    client, exchange = await answered(surface, state, stream=stream)
+    assert exchange.output_cap
+    assert client.headers["X-Scaigrid-Budget-Clamped"] == str(exchange.output_cap)
+
+
+async def test_a_cap_that_was_not_lowered_is_not_called_clamped() -> None:
+    pieces = [json.dumps(completion("hello")).encode()]
+    state = make_state(pools=FakePools(FakeUpstream(*pieces)), budgets=[make_budget(token_limit=10**6)])
+    client, exchange = await answered("native", state)
+    assert exchange.output_cap
+    assert "X-Scaigrid-Budget-Clamped" not in client.headers
 
 
 # -- streams ----------------------------------------------------------------------------------------------------------
@@ -171,6 +201,35 @@ async def test_a_streamed_call_costs_what_the_whole_call_costs(surface: str) -> 
     _, streamed = await answered(surface, with_pieces(*text_stream("hello")), stream=True)
     _, at_once = await answered(surface, whole())
     assert streamed.cost_nano == at_once.cost_nano == 13_000
+
+
+TOOL_CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Zürich"}'}}
+SAID: dict[str, dict[str, Any]] = {
+    "text": {"content": "Grüße aus Zürich"},
+    "reasoning": {"reasoning_content": "Let me think.", "content": "No."},
+    "a refusal": {"refusal": "I will not say that."},
+    "a tool call": {"tool_calls": [TOOL_CALL]},
+    "text and a tool call": {"content": "One moment.", "tool_calls": [TOOL_CALL]},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+async def test_without_a_reported_usage_too_a_stream_costs_what_the_whole_call_costs(
+    surface: str, said: dict[str, Any]
+) -> None:
+    delta = said | {"tool_calls": [call | {"index": 0} for call in said.get("tool_calls", [])]}
+    streamed = with_pieces(chunk(delta), chunk({}, "stop"), DONE)
+    message = {"role": "assistant", "content": None} | said
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    (_, as_stream), (_, as_whole) = (
+        await answered(surface, streamed, stream=True),
+        await answered(surface, whole(usage=None, choices=choices)),
+    )
+    assert (as_stream.estimated, as_whole.estimated) == (True, True)
+    assert as_stream.usage
+    assert as_whole.usage
+    assert as_stream.usage.output_tokens == as_whole.usage.output_tokens > 0
 
 
 @BOTH
@@ -271,3 +330,17 @@ def test_a_failed_call_names_the_last_backend_that_was_asked() -> None:
     (target,) = GRID.models["m"].policy.targets
     exchange.attempts = [make_attempt(target, place, failure=failure("timeout")) for place in (1, 2)]
     assert headers(exchange) == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "2"}
+
+
+@BOTH
+async def test_a_refusal_tells_the_rate_limit_too(surface: str) -> None:
+    exchange = make_exchange(GRID, surface=surface)
+    exchange.rate_limit = (60, 0, 17)
+    exchange.error = GatewayError("RATE_LIMITED", "too many", retry_after=5)
+    await close(exchange)
+    assert client_of(exchange).headers == {
+        "X-Scaigrid-Ratelimit-Limit": "60",
+        "X-Scaigrid-Ratelimit-Remaining": "0",
+        "X-Scaigrid-Ratelimit-Reset": "1700000018",
+        "Retry-After": "5",
+    }

@@ -22,6 +22,7 @@ from support.build import (
     chat_body,
     client_of,
     journal_of,
+    make_budget,
     make_directory,
     make_exchange,
     make_grid,
@@ -149,7 +150,8 @@ async def test_before_the_first_content_the_next_target_takes_over(stream: bool,
     state = await line(exchange, first(), upstream_of(stream))
     client = client_of(exchange)
     assert client.status == 200
-    assert client.headers == {"X-Scaigrid-Backend": "two:b", "X-Scaigrid-Attempts": "2"}
+    told = {name: value for name, value in client.headers.items() if "Ratelimit" not in name}
+    assert told == {"X-Scaigrid-Backend": "two:b", "X-Scaigrid-Attempts": "2"}
     (row,) = journal_of(state).ended
     assert [attempt["status"] for attempt in json.loads(row["attempts"])] == ["failed", "completed"]
     assert (row["status"], row["backend_id"]) == ("completed", "two:b")
@@ -250,8 +252,8 @@ def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> State:
     """A state whose disk fills up while the call runs; it answers whatever is asked of it first."""
     state = make_state()
 
-    def settle_and_fill_the_disk(exchange: Exchange) -> None:
-        settle(exchange)
+    def settle_and_fill_the_disk(exchange: Exchange, of: State) -> None:
+        settle(exchange, of)
         journal_of(state).failing = True
 
     monkeypatch.setattr(run_file, "settle", settle_and_fill_the_disk)
@@ -399,3 +401,150 @@ async def test_a_caller_who_leaves_just_when_his_key_is_revoked_is_booked_once()
     await asyncio.wait([task], timeout=2)
     assert task.done()
     assert [row["status"] for row in journal_of(state).ended] == ["cancelled"]
+
+
+# -- budgets and rate limits ------------------------------------------------------------------------------------------
+
+USED_COST = 7 * 1000 + 3 * 2000
+"""Of an answer with 7 input and 3 output tokens."""
+
+
+def held(state: State) -> tuple[int, int]:
+    """What is still held when all is over: reservations, and rate slots of the user."""
+    return state.ledger.open_reservations, state.limiter.concurrent("user:acme:alice")
+
+
+def booked(state: State) -> int:
+    account = state.ledger.account("b", 0)
+    assert account
+    assert account.balance.pending_cost == 0
+    return account.balance.cost
+
+
+@BOTH
+@STREAMED
+async def test_a_call_is_booked_with_what_it_used(surface: str, stream: bool) -> None:
+    exchange = exchange_of(surface, stream=stream)
+    state = make_state(pools=FakePools(upstream_of(stream)), budgets=[make_budget(10**9)])
+    await run(exchange, state)
+    (row,) = journal_of(state).ended
+    assert booked(state) == row["cost_nano"] == USED_COST
+    assert row["entry"] == 1
+    assert row["reserved_nano"] > USED_COST
+    assert held(state) == (0, 0)
+
+
+ENDINGS: dict[str, Callable[[], list[Any]]] = {
+    "answered": lambda: [FakeUpstream(json.dumps(completion()).encode())],
+    "failed everywhere": lambda: [refusal(500)] * 3,
+    "answered by the second": lambda: [refusal(500), FakeUpstream(json.dumps(completion()).encode())],
+    "the caller's fault": lambda: [refusal(400)],
+    "our fault": lambda: [ZeroDivisionError()],
+    "hang-up": lambda: [FOR_EVER],
+    "cut off": lambda: [FOR_EVER],
+    "the disk is full": lambda: [],
+    "unknown model": lambda: [],
+    "no money": lambda: [],
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_no_ending_leaves_anything_held(how: str) -> None:
+    limit = 1 if how == "no money" else 10**9
+    state = make_state(pools=FakePools(*ENDINGS[how]()), budgets=[make_budget(limit)])
+    journal_of(state).failing = how == "the disk is full"
+    exchange = exchange_of(model="unknown" if how == "unknown model" else "m")
+    task = asyncio.ensure_future(run(exchange, state))
+    await asyncio.sleep(0.02)
+    if how == "hang-up":
+        task.cancel()
+    if how == "cut off":
+        state.directory.revoke_key("apikey_1")
+    await asyncio.wait([task], timeout=2)
+    assert task.done()
+    if not task.cancelled():
+        assert isinstance(task.exception(), ZeroDivisionError | None)
+    assert held(state) == (0, 0)
+    assert booked(state) == sum(row["cost_nano"] for row in journal_of(state).ended)
+
+
+@BOTH
+@STREAMED
+async def test_without_money_nothing_is_called(surface: str, stream: bool) -> None:
+    exchange, state = exchange_of(surface, stream=stream), make_state(budgets=[make_budget(1)])
+    await run(exchange, state)
+    client = client_of(exchange)
+    assert (client.status, client.started) == (429, False)
+    assert exchange.error
+    assert exchange.error.code == "BUDGET_EXCEEDED"
+    assert (opened(state), journal_of(state).begun, journal_of(state).ended) == ([], [], [])
+
+
+@BOTH
+async def test_a_clamped_call_says_so_and_the_upstream_is_held_to_it(surface: str) -> None:
+    exchange = exchange_of(surface)
+    state = make_state(pools=FakePools(upstream_of(False)), budgets=[make_budget(token_limit=3000)])
+    await run(exchange, state)
+    shown = client_of(exchange).headers["X-Scaigrid-Budget-Clamped"]
+    pools: Any = state.pools
+    ((*_, body),) = pools.opened
+    assert json.loads(body)["max_tokens"] == int(shown) == 3000 - exchange.input_bound
+
+
+@BOTH
+async def test_a_call_beyond_its_rate_is_refused_and_told_when_to_come_back(surface: str) -> None:
+    state = make_state(pools=FakePools(*(upstream_of(False) for _ in range(60))))
+    for _ in range(60):
+        await run(exchange_of(surface), state)
+    exchange = exchange_of(surface)
+    await run(exchange, state)
+    client = client_of(exchange)
+    assert client.status == 429
+    assert 0 < int(client.headers["Retry-After"]) <= 61
+    assert (client.headers["X-Scaigrid-Ratelimit-Limit"], client.headers["X-Scaigrid-Ratelimit-Remaining"]) == (
+        "60",
+        "0",
+    )
+    assert len(opened(state)) == 60
+
+
+async def test_a_call_without_money_does_not_count_against_the_rate() -> None:
+    state = make_state(budgets=[make_budget(1)])
+    for _ in range(70):
+        exchange = exchange_of()
+        await run(exchange, state)
+        assert exchange.error
+        assert exchange.error.code == "BUDGET_EXCEEDED"
+
+
+async def test_who_waits_for_room_is_let_in_when_there_is_some() -> None:
+    """Both calls could cost all there is; the first uses little, so that the second is served after it."""
+    answer = json.dumps(completion()).encode()
+    state = make_state(
+        pools=FakePools(FakeUpstream(0.05, answer), FakeUpstream(answer)), budgets=[make_budget(token_limit=4000)]
+    )
+    exchanges = [exchange_of(max_tokens=1500) for _ in range(2)]
+    await asyncio.gather(*(run(exchange, state) for exchange in exchanges))
+    assert [exchange.status for exchange in exchanges] == ["completed", "completed"]
+    assert held(state) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["hang-up", "cut off"])
+async def test_who_leaves_while_he_waits_for_room_holds_nothing(how: str) -> None:
+    state = make_state(pools=FakePools(FOR_EVER), budgets=[make_budget(token_limit=4000)])
+    first = asyncio.ensure_future(run(exchange_of(max_tokens=1500), state))
+    await asyncio.sleep(0.01)
+    exchange = exchange_of(max_tokens=1500)
+    task = asyncio.ensure_future(run(exchange, state))
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    if how == "hang-up":
+        task.cancel()
+    else:
+        state.directory.revoke_key("apikey_1")
+    await asyncio.wait([task], timeout=2)
+    assert exchange.status == "cancelled"
+    assert not exchange.begun
+    first.cancel()
+    await asyncio.wait([first], timeout=2)
+    assert held(state) == (0, 0)

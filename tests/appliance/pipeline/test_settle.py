@@ -10,28 +10,39 @@ from hypothesis import strategies as st
 
 from appliance.exchange import Exchange, Failure
 from appliance.formats.chat import Usage
+from appliance.limits import Limits
 from appliance.pipeline.estimate import tokens_of
 from appliance.pipeline.settle import settle
-from support.build import failure, make_attempt, make_exchange
+from appliance.state import State
+from appliance.state.ledger import Amount
+from appliance.state.limiter import Limited
+from support.build import failure, make_attempt, make_budget, make_exchange, make_state
 
 EXACT = Usage(input_tokens=1_000_000, output_tokens=1_000_000, cached_input_tokens=500_000)
 
 
 def settled(
-    status: str, *failures: Failure | None, answered: bool = False, usage: Usage | None = None, **changes: Any
+    status: str,
+    *failures: Failure | None,
+    answered: bool = False,
+    usage: Usage | None = None,
+    sent: bool = True,
+    **changes: Any,
 ) -> Exchange:
     """An exchange of the model `m` after one attempt per entry of `failures`, on its targets in turn."""
     exchange = make_exchange()
     exchange.model = exchange.grid.models["m"]
     targets = exchange.model.policy.targets
     exchange.attempts = [
-        make_attempt(targets[place % 2], place + 1, failure=how, dispatched=True) for place, how in enumerate(failures)
+        make_attempt(targets[place % 2], place + 1, failure=how, dispatched=True, sent=sent)
+        for place, how in enumerate(failures)
     ]
     exchange.answered = exchange.attempts[-1] if answered else None
-    exchange.status, exchange.usage, exchange.input_estimate = status, usage, 100  # type: ignore[assignment]
+    exchange.status, exchange.usage = status, usage  # type: ignore[assignment]
+    exchange.input_estimate, exchange.input_bound = 100, 1000
     for name, value in changes.items():
         setattr(exchange, name, value)
-    settle(exchange)
+    settle(exchange, make_state())
     return exchange
 
 
@@ -85,6 +96,16 @@ def test_a_caller_who_leaves_while_an_upstream_works_owes_the_input() -> None:
     assert exchange.cost_nano == 100_000
 
 
+def test_a_caller_who_leaves_before_anything_was_sent_owes_nothing() -> None:
+    exchange = settled("cancelled", None, sent=False)
+    assert (exchange.usage, exchange.cost_nano, exchange.charged, exchange.estimated) == (Usage(), 0, False, False)
+
+
+def test_an_estimate_of_the_input_never_passes_its_bound() -> None:
+    exchange = settled("cancelled", None, input_estimate=5000, input_bound=1000)
+    assert exchange.usage == Usage(input_tokens=1000)
+
+
 @pytest.mark.parametrize("kinds", [["timeout"], ["rate_limited", "operator"], ["caller"]])
 def test_attempts_that_failed_cost_the_caller_nothing(kinds: list[str]) -> None:
     exchange = settled("failed", *(failure(kind) for kind in kinds))
@@ -105,5 +126,129 @@ def test_a_call_that_reached_no_upstream_costs_nothing(status: str) -> None:
 
 def test_a_call_that_was_not_even_admitted_is_settled_too() -> None:
     exchange = make_exchange()
-    settle(exchange)
+    settle(exchange, make_state())
     assert (exchange.usage, exchange.cost_nano) == (Usage(), 0)
+
+
+# -- the reservation and the rate slots -------------------------------------------------------------------------------
+
+HELD = Amount(cost=5_000_000, tokens=1000 + 50, requests=1)
+"""For a bound of 1000 input tokens and 50 output tokens."""
+
+
+def held(*, begun: bool, answered: bool, usage: Usage | None = None, **changes: Any) -> tuple[Exchange, State]:
+    """A call of the model `m` with one attempt, that holds HELD in a budget and a slot of its user, before settling."""
+    state = make_state(budgets=[make_budget(10**10)])
+    exchange = make_exchange()
+    assert exchange.principal
+    exchange.model = exchange.grid.models["m"]
+    exchange.input_estimate, exchange.input_bound, exchange.begun = 100, 1000, begun
+    exchange.grant = state.limiter.take([(USER, Limits(5, 5000, 2))], 150, exchange.clock())
+    exchange.reservation = state.ledger.reserve(exchange.principal.subjects, HELD, 1_700_000_000_500)
+    exchange.attempts = [make_attempt(exchange.model.policy.targets[0], sent=True)] if begun else []
+    if answered:
+        exchange.answered, exchange.status, exchange.usage = exchange.attempts[0], "completed", usage
+    for name, value in changes.items():
+        setattr(exchange, name, value)
+    return exchange, state
+
+
+USER = "user:acme:alice"
+
+
+def balance(state: State) -> tuple[int, int, int]:
+    """Cost, tokens and requests in the budget; nothing may be pending there any more."""
+    account = state.ledger.account("b", 0)
+    assert account
+    kept = account.balance
+    assert (kept.pending_cost, kept.pending_tokens, kept.pending_requests) == (0, 0, 0)
+    assert state.ledger.open_reservations == 0
+    return kept.cost, kept.tokens, kept.requests
+
+
+def tokens_taken(state: State, exchange: Exchange, limit: int = 5000) -> int:
+    """How many tokens of this minute count against the user, found by trying what still fits."""
+    for free in range(limit, -1, -1):
+        try:
+            grant = state.limiter.take([(USER, Limits(None, limit, None))], free, exchange.clock())
+        except Limited:
+            continue
+        state.limiter.give_back(grant, exchange.clock())
+        return limit - free
+    raise AssertionError("nothing fits")
+
+
+def test_what_was_used_is_posted_with_the_next_number() -> None:
+    exchange, state = held(begun=True, answered=True, usage=Usage(700, 30))
+    settle(exchange, state)
+    assert balance(state) == (700 * 1000 + 30 * 2000, 730, 1)
+    assert exchange.entry == 1
+    assert exchange.reservation
+    assert exchange.reservation.status == "posted"
+
+
+def test_a_call_that_was_never_sent_upstream_is_voided_and_counts_in_no_limit() -> None:
+    exchange, state = held(begun=False, answered=False)
+    settle(exchange, state)
+    assert balance(state) == (0, 0, 0)
+    assert exchange.entry == 0
+    assert exchange.reservation
+    assert exchange.reservation.status == "voided"
+    assert state.limiter.concurrent(USER) == 0
+    assert tokens_taken(state, exchange) == 0
+
+
+def test_a_call_whose_attempts_all_failed_is_posted_with_nothing() -> None:
+    """It owes a row, so it has a number; but no request of a request budget is used up."""
+    exchange, state = held(begun=True, answered=False)
+    exchange.attempts[0].failure = failure("timeout")
+    settle(exchange, state)
+    assert balance(state) == (0, 0, 0)
+    assert exchange.entry == 1
+    assert not exchange.charged
+
+
+def test_a_caller_who_left_while_an_upstream_worked_used_a_request() -> None:
+    exchange, state = held(begun=True, answered=False, status="cancelled")
+    settle(exchange, state)
+    assert balance(state) == (100_000, 100, 1)
+
+
+def test_more_than_was_held_is_booked_openly() -> None:
+    exchange, state = held(begun=True, answered=True, usage=Usage(1000, 9000))
+    settle(exchange, state)
+    assert balance(state) == (19_000_000, 10_000, 1)
+    account = state.ledger.account("b", 0)
+    assert account
+    assert account.balance.overrun == 19_000_000 - HELD.cost
+
+
+def test_our_own_estimate_never_passes_what_was_held() -> None:
+    """16 long words are more bytes than 64: a guess of ours must not overrun a budget that the upstream kept to."""
+    exchange, state = held(begun=True, answered=True, output_bytes=100_000)
+    settle(exchange, state)
+    assert exchange.usage == Usage(100, 50)
+    assert exchange.estimated
+    assert balance(state)[1] == 150
+
+
+def test_what_the_upstream_reported_counts_even_above_what_was_held() -> None:
+    exchange, state = held(begun=True, answered=True, output_bytes=100_000, status="cancelled", usage=Usage(100, 60))
+    settle(exchange, state)
+    assert exchange.usage == Usage(100, 60)
+
+
+@pytest.mark.parametrize(("used", "counted"), [(Usage(10, 5), 15), (Usage(100, 50), 150), (Usage(300, 100), 400)])
+def test_the_slot_is_free_and_the_tokens_are_those_that_were_used(used: Usage, counted: int) -> None:
+    exchange, state = held(begun=True, answered=True, usage=used)
+    assert state.limiter.concurrent(USER) == 1
+    settle(exchange, state)
+    assert state.limiter.concurrent(USER) == 0
+    assert tokens_taken(state, exchange) == counted
+
+
+def test_settling_twice_is_our_mistake() -> None:
+    exchange, state = held(begun=True, answered=True, usage=Usage(1, 1))
+    settle(exchange, state)
+    with pytest.raises(AssertionError):
+        settle(exchange, state)

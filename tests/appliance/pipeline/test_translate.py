@@ -183,6 +183,44 @@ def test_a_default_that_a_target_cannot_carry_is_left_out_there(surface: str, de
     assert default.partition(":")[0] not in body
 
 
+# -- what a budget sets -----------------------------------------------------------------------------------------------
+
+
+def capped(surface: str, place: int, cap: int | None, settings: str = "", **changes: Any) -> dict[str, Any]:
+    """The body for a call whose output a budget lowered to `cap`."""
+    exchange, attempt = translated(surface, place, settings, **changes)
+    exchange.output_cap = cap
+    assert translate(exchange, attempt)
+    body: dict[str, Any] = json.loads(attempt.body)
+    return body
+
+
+EVERY_WAY = pytest.mark.parametrize(("surface", "place"), [("openai", 0), ("openai", 1), ("native", 0), ("native", 1)])
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("changes", [{}, {"max_tokens": 400}, {"max_completion_tokens": 400}])
+@pytest.mark.parametrize("settings", ["", PLAIN_SETTINGS])
+def test_a_budget_s_cap_reaches_every_dialect(surface: str, place: int, changes: dict[str, Any], settings: str) -> None:
+    body = capped(surface, place, 77, settings, **changes)
+    assert [body[name] for name in ("max_tokens", "max_completion_tokens") if name in body] == [77]
+
+
+@EVERY_WAY
+def test_a_budget_s_cap_never_lifts_the_model_s_limit(surface: str, place: int) -> None:
+    assert capped(surface, place, 5000, "    max_output_tokens: 1000\n")["max_tokens"] == 1000
+
+
+@EVERY_WAY
+def test_a_cap_of_one_call_is_not_left_in_the_caller_s_request(surface: str, place: int) -> None:
+    exchange, attempt = translated(surface, place, max_tokens=400)
+    exchange.output_cap = 77
+    assert translate(exchange, attempt)
+    exchange.output_cap = None
+    assert translate(exchange, attempt)
+    assert json.loads(attempt.body)["max_tokens"] == 400
+
+
 # -- what a target cannot carry ---------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
 from appliance.errors import GatewayError
 from appliance.exchange import Key, Principal
-from appliance.permissions import permissions_of
+from appliance.people import CustomRole
+from appliance.permissions import Rights, permissions_of
 from appliance.state.directory import Directory, digest_of
 from support.build import SECRET, Clock, make_directory, make_key, make_user
 
@@ -40,6 +42,7 @@ def test_a_known_key_is_its_user() -> None:
         partner_id="reseller",
         roles=("tenant_user",),
         permissions=permissions_of(("tenant_user",)),
+        subjects=("partner:reseller", "tenant:acme", "user:acme:alice", "key:apikey_1"),
     )
 
 
@@ -216,3 +219,139 @@ def test_a_new_key_of_a_suspended_user_gives_no_access() -> None:
 def test_the_same_id_or_digest_twice_is_our_mistake(key_id: str, secret: str) -> None:
     with pytest.raises(AssertionError):
         make_directory().add_key(Key(key_id, digest_of(secret), "acme:alice"))
+
+
+def test_a_principal_counts_for_everything_that_he_belongs_to() -> None:
+    principal = make_directory([make_user(groups=("research", "sales"))]).principal(SECRET)
+    assert principal.groups == ("research", "sales")
+    assert principal.subjects == (
+        "partner:reseller",
+        "tenant:acme",
+        "group:acme:research",
+        "group:acme:sales",
+        "user:acme:alice",
+        "key:apikey_1",
+    )
+
+
+def test_a_user_who_joins_a_group_counts_for_it_from_the_next_call_on() -> None:
+    directory = make_directory()
+    principal = directory.principal(SECRET)
+    held = principal.subjects
+    directory.declare([make_user(groups=("sales",))], directory.keys.values(), [])
+    assert principal.subjects == (*held[:2], "group:acme:sales", *held[2:])
+    directory.put_user(make_user())
+    assert principal.subjects == held
+
+
+def test_each_key_of_a_user_is_a_subject_of_its_own() -> None:
+    directory = make_directory([make_user()], [make_key(), make_key(OTHER, key_id="apikey_2")])
+    one, two = (directory.principal(secret).subjects for secret in (SECRET, OTHER))
+    assert one[:-1] == two[:-1]
+    assert (one[-1], two[-1]) == ("key:apikey_1", "key:apikey_2")
+
+
+# -- people at run time -----------------------------------------------------------------------------------------------
+
+
+def make_role(role_id: str = "role_1", **changes: Any) -> CustomRole:
+    return CustomRole(role_id, "acme", "Clerk", "clerk", **changes)
+
+
+def running(directory: Directory, secret: str = SECRET) -> tuple[Principal, list[str]]:
+    """Who calls, and what ends when his access is cut."""
+    principal, ended = directory.principal(secret), []
+    principal.running.add(lambda: ended.append(principal.user))
+    return principal, ended
+
+
+def test_a_new_user_has_no_way_in_until_he_has_a_key() -> None:
+    directory = make_directory()
+    directory.put_user(make_user("bob"))
+    directory.add_key(make_key(OTHER, "acme:bob", "apikey_2"))
+    assert directory.principal(OTHER).user == "bob"
+
+
+def test_a_change_of_a_user_reaches_who_is_in_already() -> None:
+    directory = make_directory()
+    principal, ended = running(directory)
+    promoted = make_user(roles=("tenant_admin",))
+    promoted.email, promoted.module_permissions = "new@acme.example", ("m:a",)
+    directory.put_user(promoted)
+    assert principal is directory.principal(SECRET)
+    assert (principal.roles, principal.email) == (("tenant_admin",), "new@acme.example")
+    assert principal.permissions == permissions_of(("tenant_admin",))
+    assert principal.module_permissions == {"m:a"}
+    assert ended == []
+
+
+def test_suspending_a_user_ends_his_calls_and_lifting_it_lets_him_in() -> None:
+    directory = make_directory()
+    _, ended = running(directory)
+    suspended = make_user()
+    suspended.status = "suspended"
+    directory.put_user(suspended)
+    assert ended == ["alice"]
+    assert refusal(directory, SECRET)[0] == "AUTHZ_PERMISSION_DENIED"
+    directory.put_user(make_user())
+    assert directory.principal(SECRET).user == "alice"
+
+
+def test_with_a_deleted_user_go_his_keys_and_his_calls() -> None:
+    directory = make_directory([make_user(), make_user("bob")], [make_key(), make_key(OTHER, "acme:bob", "apikey_2")])
+    principal, ended = running(directory)
+    directory.drop_user("acme:alice")
+    assert ended == ["alice"]
+    assert principal.inactive == ("AUTH_TOKEN_INVALID", "the user was deleted")
+    assert refusal(directory, SECRET)[0] == "AUTH_TOKEN_INVALID"
+    assert set(directory.keys) == {"apikey_2"}
+    assert set(directory.users) == {"acme:bob"}
+    assert directory.principal(OTHER).user == "bob"
+
+
+def test_a_deleted_user_may_never_have_had_a_key() -> None:
+    directory = make_directory([make_user(), make_user("bob")])
+    directory.drop_user("acme:bob")
+    assert set(directory.users) == {"acme:alice"}
+
+
+def test_suspending_a_tenant_ends_the_calls_of_its_users_but_not_those_of_others_or_of_platform_operators() -> None:
+    users = [make_user(), make_user("root", roles=("super_admin",)), make_user("zoe", "zeta")]
+    secrets = {user.id: f"sgk_key-of-{user.name}-for-the-tests" for user in users}
+    keys = [make_key(secret, user_id, f"key-of-{user_id}") for user_id, secret in secrets.items()]
+    directory = make_directory(users, keys)
+    ends = {user_id: running(directory, secret)[1] for user_id, secret in secrets.items()}
+    directory.suspend("acme")
+    assert ends == {"acme:alice": ["alice"], "acme:root": [], "zeta:zoe": []}
+    assert "the tenant acme is suspended" in refusal(directory, secrets["acme:alice"])[1]
+    directory.resume("acme")
+    assert directory.principal(secrets["acme:alice"]).user == "alice"
+
+
+def test_custom_roles_and_direct_grants_add_to_the_built_in_roles() -> None:
+    user = make_user()
+    user.custom_role_ids, user.module_permissions = ("role_1", "role_of_nobody"), ("m:direct",)
+    role = make_role(core_permissions=("webhooks:manage",), module_permissions=("m:by-role",))
+    directory = Directory(Clock())
+    directory.declare([user], [make_key()], [], [role])
+    principal = directory.principal(SECRET)
+    assert principal.permissions == permissions_of(("tenant_user",)) | {"webhooks:manage"}
+    assert principal.module_permissions == {"m:direct", "m:by-role"}
+    assert directory.rights(user) == Rights(
+        ("tenant_user",), frozenset({"webhooks:manage"}), frozenset({"m:direct", "m:by-role"})
+    )
+
+
+def test_a_changed_role_counts_at_once_and_a_dropped_one_no_more() -> None:
+    user = make_user()
+    user.custom_role_ids = ("role_1",)
+    directory = make_directory([user])
+    principal = directory.principal(SECRET)
+    assert "webhooks:manage" not in principal.permissions
+    directory.put_role(make_role(core_permissions=("webhooks:manage",)))
+    assert "webhooks:manage" in principal.permissions
+    directory.put_role(make_role(core_permissions=("routing:view",)))
+    assert "webhooks:manage" not in principal.permissions
+    assert "routing:view" in principal.permissions
+    directory.drop_role("role_1")
+    assert principal.permissions == permissions_of(("tenant_user",))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,10 +34,17 @@ async def pools() -> AsyncIterator[Pools]:
 
 
 async def post(
-    pools: Pools, url: str, body: bytes = b"{}", *, name: str = "p", limit: int = 4, connect_s: float = 2.0
+    pools: Pools,
+    url: str,
+    body: bytes = b"{}",
+    *,
+    name: str = "p",
+    limit: int = 4,
+    connect_s: float = 2.0,
+    sent: Callable[[], None] = lambda: None,
 ) -> Upstream:
     async with asyncio.timeout(5):
-        return await pools.open(name, url, HEADERS, body, limit, connect_s)
+        return await pools.open(name, url, HEADERS, body, limit, connect_s, sent)
 
 
 async def read(upstream: Upstream) -> bytes:
@@ -163,6 +172,65 @@ async def test_no_more_connections_than_allowed_are_opened(server: Server, pools
 
     await asyncio.gather(*(one() for _ in range(8)))
     assert len({port_of(call) for call in server.calls[-8:]}) == 2
+
+
+async def test_a_call_is_sent_when_a_connection_is_free_and_not_before(server: Server, pools: Pools) -> None:
+    """Who leaves while he waits for one owes nothing: nobody works for him yet."""
+    server.answer(lambda call: call.reply(200, b"{}"))
+    told: list[str] = []
+    first = await post(pools, server.url, limit=1, sent=lambda: told.append("first"))
+    seen = len(server.calls)
+    leaving, waiting = (
+        asyncio.ensure_future(post(pools, server.url, limit=1, sent=partial(told.append, name)))
+        for name in ("who leaves", "who stays")
+    )
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert told == ["first"]
+    assert len(server.calls) == seen
+    await read(first)
+    await read(await waiting)
+    assert told == ["first", "who stays"]
+
+
+async def _reset(call: Call) -> None:
+    call.reset()
+
+
+ENDINGS: dict[str, Callable[[Call], Any]] = {
+    "whole": lambda call: call.reply(200, b"{}"),
+    "an error": lambda call: call.reply(500, b"{}"),
+    "no answer": _reset,
+    "garbage": lambda call: call.raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "silence": lambda call: call.until_hung_up(5),
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_every_ending_frees_the_connection_for_the_next(server: Server, pools: Pools, how: str) -> None:
+    for _ in range(3):
+        server.answer(ENDINGS[how])
+        with contextlib.suppress(ConnectFailed, UpstreamCut, TimeoutError):
+            async with asyncio.timeout(0.05 if how == "silence" else 2):
+                upstream = await post(pools, server.url, limit=1)
+            upstream.close()
+            upstream.close()
+    server.answer(ENDINGS["whole"])
+    assert await read(await post(pools, server.url, limit=1)) == b"{}"
+
+
+async def test_closing_twice_frees_one_connection_only(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    first = await post(pools, server.url, limit=1)
+    first.close()
+    first.close()
+    second = await post(pools, server.url, limit=1)
+    third = asyncio.ensure_future(post(pools, server.url, limit=1))
+    await asyncio.sleep(0.03)
+    assert not third.done()
+    await read(second)
+    await read(await third)
 
 
 async def test_providers_do_not_share_connections(server: Server, pools: Pools) -> None:

@@ -1,21 +1,22 @@
 """Keys made at run time when the database refuses: nobody gets a key that a restart forgets, no revoked one comes back.
 
-Who may see and make what is tested over HTTP in tests/scenarios/test_access.py.
+Who may see and make what is tested over HTTP in tests/scenarios/test_access_keys.py.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from appliance.api import people
+from appliance.api import keys
 from appliance.api.accept import Appliance, Call
 from appliance.errors import GatewayError
-from appliance.exchange import Key
+from appliance.exchange import Key, Principal
 from appliance.grid.holder import Generation, Holder
 from appliance.state import State
 from appliance.state.directory import digest_of
@@ -41,6 +42,13 @@ class FakeStore:
         return future
 
 
+class NobodyElse:
+    """Stands in for PeopleAdmin: no other change is under way."""
+
+    async def alone(self, principal: Principal, work: Callable[[], Awaitable[Any]]) -> Any:
+        return await work()
+
+
 @pytest.fixture
 def store() -> FakeStore:
     return FakeStore()
@@ -55,32 +63,33 @@ def state(store: FakeStore) -> State:
 
 def call_of(state: State, body: dict[str, Any] | None = None, **params: str) -> Call:
     request = SimpleNamespace(args={}, body=b"" if body is None else json.dumps(body).encode())
-    call = Call(Appliance(Holder(Generation(make_grid())), state), make_grid(), cast(Any, request), "req_12345678")
+    appliance = Appliance(Holder(Generation(make_grid())), state, cast(Any, NobodyElse()))
+    call = Call(appliance, make_grid(), cast(Any, request), "req_12345678")
     call.params = params
     call.principal_or_none = state.directory.principal(SECRET)
     return call
 
 
 async def test_a_new_key_is_shown_once_and_kept_as_a_digest(state: State, store: FakeStore) -> None:
-    made = await people.create_key(call_of(state, {"name": "laptop"}))
+    made = await keys.create_key(call_of(state, {"name": "laptop"}))
     secret = made["key"]
     assert state.directory.principal(secret).user_id == "acme:alice"
     assert store.digests == {digest_of(secret)}
-    assert secret not in json.dumps((await people.list_keys(call_of(state))).items)
+    assert secret not in json.dumps((await keys.list_keys(call_of(state))).items)
     assert made["prefix"] == secret[:8]
 
 
 async def test_a_key_that_could_not_be_saved_does_not_work(state: State, store: FakeStore) -> None:
     store.failing = True
     with pytest.raises(OSError, match="full"):
-        await people.create_key(call_of(state, {"name": "laptop"}))
+        await keys.create_key(call_of(state, {"name": "laptop"}))
     assert set(state.directory.keys) == {"apikey_1"}
 
 
 async def test_a_revoked_key_is_out_even_when_that_could_not_be_saved(state: State, store: FakeStore) -> None:
     store.failing = True
     with pytest.raises(OSError, match="full"):
-        await people.revoke_key(call_of(state, key_id="apikey_1"))
+        await keys.revoke_key(call_of(state, key_id="apikey_1"))
     with pytest.raises(GatewayError, match="revoked"):
         state.directory.principal(SECRET)
 
@@ -90,16 +99,16 @@ async def test_revoking_again_saves_what_could_not_be_saved_before(state: State,
     call, again = call_of(state, key_id="apikey_1"), call_of(state, key_id="apikey_1")
     store.failing = True
     with pytest.raises(OSError, match="full"):
-        await people.revoke_key(call)
+        await keys.revoke_key(call)
     store.failing = False
-    assert (await people.revoke_key(again))["status"] == "revoked"
+    assert (await keys.revoke_key(again))["status"] == "revoked"
     assert store.saved["apikey_1"] is not None
 
 
 async def test_revoking_twice_keeps_the_first_moment(state: State, store: FakeStore) -> None:
     call, again = call_of(state, key_id="apikey_1"), call_of(state, key_id="apikey_1")
-    first = await people.revoke_key(call)
-    assert (await people.revoke_key(again))["revoked_at"] == first["revoked_at"]
+    first = await keys.revoke_key(call)
+    assert (await keys.revoke_key(again))["revoked_at"] == first["revoked_at"]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,6 @@ async def test_a_wrong_request_names_the_member_and_makes_nothing(
     state: State, store: FakeStore, body: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(GatewayError) as caught:
-        await people.create_key(call_of(state, body))
+        await keys.create_key(call_of(state, body))
     assert (caught.value.code, caught.value.param) == ("VALIDATION_ERROR", param)
     assert store.saved == {}
