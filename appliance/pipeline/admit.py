@@ -26,7 +26,7 @@ def admit(exchange: Exchange, state: State) -> None:
     """Raises AUTHZ_PERMISSION_DENIED, VALIDATION_ERROR, MODEL_NOT_FOUND or MODEL_ACCESS_DENIED."""
     assert exchange.principal
     require(exchange.principal, "models:use")
-    exchange.members = peek.members(exchange.body)
+    exchange.members = exchange.members or peek.members(exchange.body)
     if exchange.surface == "native":
         _read_native(exchange)
     else:
@@ -48,7 +48,7 @@ def admit(exchange: Exchange, state: State) -> None:
 
 
 def _read_native(exchange: Exchange) -> None:
-    request = native.decode_request(peek.decoded(exchange.body))
+    request = exchange.request or native.decode_request(peek.decoded(exchange.body))
     exchange.metadata, request.metadata = _kept(request.metadata), None  # the caller's own notes; they stay with us
     exchange.request = request
     exchange.model_name = request.model

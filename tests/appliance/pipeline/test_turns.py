@@ -44,7 +44,7 @@ async def test_others_are_served_between_two_large_bodies(order: list[str]) -> N
     state = make_state()
 
     async def somebody_else() -> None:
-        for _ in range(3):
+        for _ in range(30):
             order.append("else")
             await asyncio.sleep(0)
 
