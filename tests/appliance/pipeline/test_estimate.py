@@ -179,6 +179,18 @@ def test_what_has_no_shape_counts_as_its_bytes_at_least(body: bytes) -> None:
     assert bounded(body) > len(body)
 
 
+@pytest.mark.parametrize("kind", [None, 7, True, ["image"], {"image": 1}])
+def test_a_type_that_is_no_text_is_not_ours_to_trip_over(kind: Any) -> None:
+    """The compat surface hands on what it does not know; the upstream says what is wrong with it."""
+    found = size(saying({"type": kind, "image": 1}))
+    assert (found.media, found.media_bound) == (1, MEDIA_BOUND_TOKENS)
+
+
+@pytest.mark.parametrize(("part", "media"), [({"image_url": {"url": "https://x.test/a"}}, 1), ({"text": "image"}, 0)])
+def test_some_servers_take_parts_without_a_type(part: dict[str, Any], media: int) -> None:
+    assert size(saying(part)).media == media
+
+
 def test_messages_that_cannot_be_decoded_are_text() -> None:
     body = b'{"messages":[{"role":"user","content":"image","n":1e999}]}'
     assert size(body) == Size(len(body))

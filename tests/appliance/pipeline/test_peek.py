@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import GatewayError
+from appliance.pipeline import peek
 from appliance.pipeline.peek import MAX_DEPTH, ChatShape, chat_shape, members
 from support.build import chat_body
 
@@ -125,6 +127,65 @@ def test_deeper_nesting_is_refused_before_anything_is_decoded(bracket: str, dept
     started = time.monotonic()
     assert f"deeper than {MAX_DEPTH} levels" in refused(nested(depth, bracket)).message
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+def test_nesting_that_nobody_closes_is_called_so_too(opening: bytes) -> None:
+    error = refused(b'{"x":' + opening * 100_000)
+    assert f"deeper than {MAX_DEPTH} levels" in error.message
+    assert len(error.message) < 200
+
+
+TEXTS = st.text(alphabet='[]{}"\\,: a\n', max_size=12)
+DOCUMENTS = st.recursive(
+    st.none() | st.integers() | TEXTS,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXTS, inside, max_size=3),
+    max_leaves=12,
+)
+
+
+def depth_of(value: Any) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    return 1 + max(map(depth_of, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(DOCUMENTS, st.integers(0, 6), st.booleans())
+def test_depth_is_that_of_the_document_whatever_its_texts_hold(value: Any, limit: int, spaced: bool) -> None:
+    value = {"x": value}
+    body = json.dumps(value, indent=1 if spaced else None).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peek, "MAX_DEPTH", limit)
+        if depth_of(value) > limit:
+            assert f"deeper than {limit} levels" in refused(body).message
+        else:
+            assert json.loads(bytes(members(body)["x"])) == value["x"]
+
+
+COMB = b"[" * 60 + b"]" * 60
+LARGE: dict[str, bytes] = {
+    "a tower": b"[" * 500_000 + b"]" * 500_000,
+    "a tower of objects": b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
+    "a tower without a roof": b"[" * 1_000_000,
+    "a comb": b"[" + b",".join([COMB] * 8_000) + b"]",
+    "side by side": b"[" + b",".join([b"[]"] * 333_000) + b"]",
+    "in texts": b"[" + b",".join([b'"["'] * 250_000) + b"]",
+    "texts without an end": b"[" + b'"[",' * 250_000,
+}
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_no_megabyte_holds_up_the_loop_for_long(value: bytes) -> None:
+    """Any caller may send one; meanwhile nobody else is served."""
+    body = b'{"x":' + value + b"}"
+    assert min(_seconds_of_members(body) for _ in range(3)) < 0.4
+
+
+def _seconds_of_members(body: bytes) -> float:
+    started = time.perf_counter()
+    with contextlib.suppress(GatewayError):
+        members(body)
+    return time.perf_counter() - started
 
 
 def test_brackets_inside_texts_are_no_nesting() -> None:
