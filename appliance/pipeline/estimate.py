@@ -55,9 +55,14 @@ def _media_parts(messages: Any) -> list[dict[str, Any]]:
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type", "text" if "text" in part else "") not in _TEXT_PARTS:
+            if isinstance(part, dict) and not _is_text(part):
                 found.append(part)
     return found
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    kind = part.get("type", "text" if "text" in part else None)  # some servers take parts without a type
+    return isinstance(kind, str) and kind in _TEXT_PARTS
 
 
 def _is_document(part: dict[str, Any]) -> bool:
