@@ -37,22 +37,25 @@ check: install-dev  ## every linter, type and architecture check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases --exclude make_model tests
+	$(BIN)/mypy --explicit-package-bases --exclude 'make_model|interop/sdks' tests
 	$(BIN)/lint-imports --no-cache
 
 test: install-dev  ## the test suite
 	@sh tests/support/install_aimock.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 golden: install-dev  ## rewrite the golden files and the generated docs; read the diff before committing
-	SCAIGRID_GOLDEN=write $(BIN)/python -m pytest tests/appliance/formats tests/config
+	SCAIGRID_GOLDEN=write $(BIN)/python -m pytest tests/appliance/formats tests/appliance/providers tests/config
 	$(BIN)/python -m config.schema
+	$(BIN)/python -m appliance.api.reference
+	$(BIN)/python -m appliance.providers.reference
 
 soak: install-dev  ## the slow proofs: 10,000 random sequences of ledger and limiter, 50 rounds of kill -9
 	SCAIGRID_SEQUENCES=10000 SCAIGRID_KILL_ROUNDS=50 $(BIN)/python -m pytest -o timeout=1800 \
 		tests/appliance/state/test_ledger.py tests/appliance/state/test_limiter.py tests/scenarios/test_kill_storm.py
 
-interop: install-dev  ## against a real inference server over a tiny random-weight model
+interop: install-dev  ## against a real inference server, and with Node SDKs, LangChain and an agent framework as clients
+	@sh tests/interop/prepare_sdks.sh
 	@sh tests/interop/prepare.sh
 	$(BIN)/python -m pytest -p no:cacheprovider tests/interop
 

@@ -25,7 +25,7 @@ NEVER_S = 24 * 3600
 """Sanic's own clock for answers is switched off in effect: the phases of a call have their own time limits."""
 
 
-def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
+def build(appliance: accept.Appliance, body_limit: int, upload_limit: int) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic(
         "scaigrid", request_class=StrictRequest, error_handler=_Errors(appliance.state), configure_logging=False
     )
@@ -41,10 +41,12 @@ def build(appliance: accept.Appliance, body_limit: int) -> Sanic[Any, Any]:
         }
     )
     for route in ROUTES:
-        make = accept.inference if route.operation else accept.plain
         name = f"{route.method} {route.path}".translate(_NAME)
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-        app.add_route(make(route, appliance), route.path, methods=methods, name=name, strict_slashes=False)
+        handler = (
+            accept.inference(route, appliance, upload_limit) if route.operation else accept.plain(route, appliance)
+        )
+        app.add_route(handler, route.path, methods=methods, name=name, strict_slashes=False, stream=route.upload)
     return app
 
 

@@ -5,7 +5,7 @@ The tree (who has to act):
     caller's fault     AUTH_*, AUTHZ_*, VALIDATION_ERROR, *_NOT_FOUND, MODEL_ACCESS_DENIED, SLUG_CONFLICT, NOT_FOUND
     limits             RATE_LIMITED, BUDGET_EXCEEDED, QUOTA_EXCEEDED
     upstream           BACKEND_ERROR, BACKEND_TIMEOUT, BACKEND_RATE_LIMITED, UPSTREAM_SHAPE_MISMATCH, MODEL_UNAVAILABLE
-    ours               INTERNAL_ERROR, SHUTTING_DOWN, JOURNAL_UNAVAILABLE
+    ours               INTERNAL_ERROR, SHUTTING_DOWN, JOURNAL_UNAVAILABLE, STORAGE_UNAVAILABLE
 
 Codes and statuses follow section 2.10 of the API reference; a code that is not in the table cannot be raised.
 """
@@ -46,11 +46,13 @@ CODES: dict[str, Code] = {
     "BACKEND_RATE_LIMITED": Code(429, True, "the upstream limits us; see retry_after"),
     "UPSTREAM_SHAPE_MISMATCH": Code(502, False, "the upstream's answer could not be understood"),
     "PROVIDER_NOT_FOUND": Code(404, False, "no provider has that name"),
+    "PROVIDER_DISCOVERY_ERROR": Code(502, True, "the provider did not tell which models it offers"),
     "RATE_LIMITED": Code(429, True, "a rate limit of the gateway; see retry_after"),
     "QUOTA_EXCEEDED": Code(429, False, "a hard quota is used up"),
     "BUDGET_EXCEEDED": Code(429, False, "a budget is used up until its period rolls over"),
     "SHUTTING_DOWN": Code(503, True, "the appliance is draining; another instance or a later try will serve"),
     "JOURNAL_UNAVAILABLE": Code(503, True, "usage cannot be written, so no call may be made"),
+    "STORAGE_UNAVAILABLE": Code(503, True, "the upload cannot be put on disk at the moment"),
     "INTERNAL_ERROR": Code(500, False, "a fault of the gateway; the log has the traceback under the request id"),
 }
 
@@ -86,8 +88,14 @@ class GatewayError(Exception):
         return CODES[self.code].status
 
     def headers(self) -> dict[str, str]:
-        """Retry-After in whole seconds, rounded up, where the wait is known; the challenge that a 401 owes."""
+        """Retry-After in whole seconds, rounded up, where the wait is known; the challenge that a 401 owes.
+
+        OpenAI's and Anthropic's SDKs retry every 409, 429 and 5xx unless `x-should-retry` forbids it: a used-up budget
+        is not to be asked three times.
+        """
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        if not CODES[self.code].retryable and (self.status in (409, 429) or self.status >= 500):
+            headers["x-should-retry"] = "false"
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         return headers

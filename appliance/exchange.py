@@ -5,21 +5,21 @@ Times named `_at` are seconds of the loop's monotonic clock unless they say `uni
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from msgspec import Struct
-
 from appliance.errors import GatewayError
-from appliance.formats.chat import ChatEvent, ChatReply, ChatRequest, Usage
-from appliance.formats.sse import SseEvent
+from appliance.formats.base import AnswerWriter, Frame
+from appliance.formats.chat import ChatReply, ChatRequest, Usage
 
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from appliance.formats.base import ReplyHead
+    from appliance.formats.base import Passthrough, ReplyHead
     from appliance.grid.grid import FrontendModel, Grid, Target
+    from appliance.pipeline.operations.base import Operation
     from appliance.state.ledger import Reservation
     from appliance.state.limiter import Grant
 
@@ -136,11 +136,30 @@ class ConnectFailed(Exception):
     """No connection, or one that was reset before the upstream began to answer."""
 
 
-class Frame(Struct):
-    """One upstream event, as it came and as it was understood."""
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A form with one file, which lies on disk. `fields` are in the order in which they go out."""
 
-    event: SseEvent
-    meaning: list[ChatEvent]
+    path: Path
+    filename: str
+    content_type: str
+    fields: tuple[tuple[str, str], ...] = ()
+    file_field: str = "file"
+    size: int = 0
+    head: bytes = b""
+    """The file's beginning, to see what it is."""
+
+
+class Incoming(Protocol):
+    """A form that is still arriving: its fields are small, its file goes to disk."""
+
+    async def receive(self) -> tuple[dict[str, list[str]], Upload]:
+        """Raises GatewayError when it is no such form, or too large."""
+        ...
+
+    def discard(self) -> None:
+        """Remove the file. May be called at any time, and twice."""
+        ...
 
 
 class AnswerStream(Protocol):
@@ -162,7 +181,13 @@ class Attempt:
     target: Target
     delay_s: float = 0.0
     body: bytes = b""
-    passthrough: bool = False
+    parts: list[Any] = field(default_factory=list)
+    """Canonical requests that this target gets one by one, where it takes only so much at once."""
+    upload: Upload | None = None
+    passthrough: Passthrough | None = None
+    """Set where caller and upstream speak the same dialect."""
+    token: str = field(default="", repr=False)
+    """A short-lived one that was sent upstream: no text may repeat it."""
     dispatched: bool = False
     sent: bool = False
     """A connection was free: from here on the upstream may be at work."""
@@ -171,8 +196,11 @@ class Attempt:
     upstream: Upstream | None = None
     failure: Failure | None = None
     reply: ChatReply | None = None
-    reply_members: dict[str, Raw] = field(default_factory=dict)
-    """A whole answer's top-level members, undecoded, for the way back to a client of the same dialect."""
+    reply_body: bytes = b""
+    """A whole answer as it came, for the way back to a client of the same dialect."""
+    answer: Any = None
+    """The answer of an operation that is no chat, in its canonical form."""
+    content_type: str = ""
     stream: AnswerStream | None = None
     """Set once the first content event of a streamed answer is in hand."""
 
@@ -182,23 +210,21 @@ class Client(Protocol):
 
     started: bool
 
-    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None: ...
+    async def whole(
+        self, status: int, headers: dict[str, str], body: bytes, content_type: str = "application/json"
+    ) -> None: ...
 
-    async def start_stream(self, headers: dict[str, str]) -> None: ...
+    async def start_stream(
+        self, headers: dict[str, str], content_type: str = "text/event-stream; charset=utf-8"
+    ) -> None: ...
 
     async def send(self, data: bytes) -> None: ...
 
     async def end(self) -> None: ...
 
-
-class AnswerWriter(Protocol):
-    """Renders one streamed answer: what arrives, and the last bytes, which are kept back until the row is written."""
-
-    def frames(self, frames: list[Frame]) -> bytes: ...
-
-    def closing(self, usage: Usage, cost: str, estimated: bool) -> bytes: ...
-
-    def failure(self, error: GatewayError) -> bytes: ...
+    async def break_off(self) -> None:
+        """Cut the connection: an end in order would be a lie."""
+        ...
 
 
 Status = Literal["completed", "failed", "interrupted", "cancelled"]
@@ -211,7 +237,7 @@ class Exchange:
     request_id: str
     surface: str
     """The name of the client's format in FORMATS."""
-    operation: str
+    operation: Operation
     grid: Grid
     client: Client
     credential: str | None
@@ -227,6 +253,22 @@ class Exchange:
     """The request's top-level members, undecoded."""
     request: ChatRequest | None = None
     """Canonical form; made when a target of another dialect needs it (always on the native surface)."""
+    asked: Any = None
+    """The canonical request of an operation that is no chat."""
+    incoming: Incoming | None = None
+    """A form that is still to be received, where the operation takes one."""
+    form: dict[str, list[str]] = field(default_factory=dict)
+    upload: Upload | None = None
+    previous_id: str = ""
+    """The stored answer that the call goes on from; its turns are part of the body by now."""
+    own_items: list[Any] = field(default_factory=list)
+    """What the caller himself sent, to be kept with the answer."""
+    forwarded: Mapping[str, str] = field(default_factory=dict)
+    """The caller's headers that go to upstreams of his own dialect."""
+    needs: frozenset[str] = frozenset()
+    """Features that the request asks of a target (formats/needs.py)."""
+    bound: Usage | None = None
+    """The most that an operation without open length can use; chats have input_bound and a cap instead."""
     model_name: str = ""
     stream: bool = False
     include_usage: bool = False
@@ -275,3 +317,5 @@ class Exchange:
     backend_cost_nano: int = 0
     writer: AnswerWriter | None = None
     """Renders a streamed answer for the client."""
+    reply_headers: dict[str, str] = field(default_factory=dict)
+    """What the answer's head tells, once there is an answer."""

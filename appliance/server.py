@@ -45,6 +45,7 @@ from appliance.state.log import Log, LogHandler
 from appliance.state.metrics import Metrics
 from appliance.state.people import PeopleStore
 from appliance.state.pools import Pools
+from appliance.state.responses import Responses
 from appliance.state.store import SchemaMismatch, Store
 from appliance.state.usage import UsageStore
 
@@ -72,7 +73,7 @@ def serve(loaded: config.Loaded) -> None:
         listener = _listen(server.listen)
         tls = _tls(server.tls)
         appliance = Appliance(people.holder, state, people)
-        app = application.build(appliance, server.body_limit)
+        app = application.build(appliance, server.body_limit, server.upload_limit)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(app, appliance, listener, tls, loaded))
         if server.listen.unix:
@@ -129,6 +130,11 @@ def _state(data_dir: Path, loaded: config.Loaded) -> State:
         )
     for problem in loaded.warnings:
         _log.warning("%s", problem)
+    spool = data_dir / "uploads"
+    spool.mkdir(mode=0o700, exist_ok=True)
+    for left in spool.iterdir():
+        left.unlink()  # of calls that a kill ended
+    retention_s = loaded.document.server.responses_retention
     return State(
         directory=Directory(time.time),
         store=store,
@@ -140,6 +146,8 @@ def _state(data_dir: Path, loaded: config.Loaded) -> State:
         metrics=Metrics(),
         log=log,
         health=Health(),
+        responses=Responses(store, retention_s) if retention_s else None,
+        spool=spool,
     )
 
 
@@ -302,6 +310,11 @@ async def _keep(state: State) -> None:
         lost = state.ledger.expire(int(time.time() * 1000))
         if lost:
             _log.error("ledger: %d reservations were never resolved and are given back; this is a fault of ours", lost)
+        if state.responses:
+            try:
+                await state.responses.prune()
+            except Exception as error:  # a full disk, say: the next round tries again
+                _log.error("responses that are kept too long could not be deleted: %s", error)
 
 
 async def _drain(state: State, hurry: asyncio.Event, timeout_s: float) -> None:

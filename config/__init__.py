@@ -3,7 +3,9 @@
 Pure data: imports nothing else of ours.
 """
 
-from config.catalog import DefaultParams, Provider, Timeouts
+from config.capabilities import FEATURES, Capabilities
+from config.catalog import Provider, Timeouts
+from config.credentials import Entra, Vertex
 from config.document import Document, Server, Tls
 from config.limits import (
     KEY_REQUESTS_PER_MINUTE,
@@ -17,28 +19,35 @@ from config.limits import (
 )
 from config.load import Loaded, load
 from config.models import FrontendModel
+from config.parameters import DefaultParams, Modality
 from config.prices import Price, Tier
 from config.problems import ConfigError, Place, Problem
 from config.routing import RoutingPolicy, Target
 from config.scalars import Listen
+from config.services import SERVICES, Service
 from config.tenancy import ApiKey, Group, Partner, Role, Tenant, User
 
 __all__ = [
+    "FEATURES",
     "KEY_REQUESTS_PER_MINUTE",
     "PARTNER_REQUESTS_PER_MINUTE",
+    "SERVICES",
     "TENANT_REQUESTS_PER_MINUTE",
     "UNAUTHENTICATED_REQUESTS_PER_MINUTE",
     "UNLIMITED",
     "USER_REQUESTS_PER_MINUTE",
     "ApiKey",
     "Budget",
+    "Capabilities",
     "ConfigError",
     "DefaultParams",
     "Document",
+    "Entra",
     "FrontendModel",
     "Group",
     "Listen",
     "Loaded",
+    "Modality",
     "Partner",
     "Place",
     "Price",
@@ -48,11 +57,13 @@ __all__ = [
     "Role",
     "RoutingPolicy",
     "Server",
+    "Service",
     "Target",
     "Tenant",
     "Tier",
     "Timeouts",
     "Tls",
     "User",
+    "Vertex",
     "load",
 ]

@@ -1,21 +1,29 @@
-"""What can be called: Provider, and the parameters that a call may begin with."""
+"""What can be called: Provider, its time limits and how it is reached."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from config.credentials import ApiKey, EntraOrIdentity, Vertex, missing_keys
 from config.entry import Entry, Section
-from config.scalars import HeaderName, HeaderValue, Name, TimeLimit, Url, setting
+from config.problems import flaw
+from config.scalars import HeaderName, HeaderValue, TimeLimit, Url, setting
+from config.services import SERVICES, Api, Service, ServiceType
+
+_API_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|preview|latest|v1")
 
 
-class MissingKey:
-    """Stands for an `api_key` whose environment variable is not set, until the provider has noted the reason."""
+def check_api_version(text: str) -> str:
+    if not _API_VERSION.fullmatch(text):
+        raise flaw("{} is no API version of Azure's", "write a date, like `2024-10-21` or `2025-04-01-preview`", text)
+    return text
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+
+def _usual_api(data: dict[str, Any]) -> Api:
+    return SERVICES[data["type"]].api
 
 
 class Timeouts(Entry):
@@ -30,66 +38,64 @@ class Timeouts(Entry):
 class Provider(Entry):
     """A service that answers calls."""
 
-    type: Literal["openai", "anthropic", "custom", "demo"] = Field(
-        description="the dialect: `custom` is any server that speaks OpenAI's protocol, `demo` answers by itself"
+    type: ServiceType = Field(
+        description="which service it is: `custom` is any server that speaks OpenAI's protocol, "
+        "`demo` answers by itself"
     )
-    api_key: HeaderValue | None = setting(
+    api_key: ApiKey = setting(
         None,
-        "the provider's key; needed by openai and anthropic, optional for custom. When its environment variable is "
-        "not set, the provider is unconfigured: its targets are skipped and the rest works",
+        "the provider's key; needed unless the service is self-hosted, `custom` or `demo`. When its environment "
+        "variable is not set, the provider is unconfigured: its targets are skipped and the rest works",
         secret=True,
+    )
+    entra: EntraOrIdentity = Field(
+        None,
+        repr=False,
+        description="azure only, instead of `api_key`: an application of Entra ID, or `managed_identity` for the "
+        "identity of the machine",
+    )
+    vertex: Vertex | None = Field(
+        None, repr=False, description="google only, instead of `api_key`: Vertex AI instead of the Gemini API"
     )
     base_url: Url | None = setting(
         None,
-        "everything before the dialect's own path: for openai and custom up to `/v1`, for anthropic without it; "
-        "needed by custom",
+        "everything before the dialect's own path: in OpenAI's dialect up to `/v1`, for anthropic and google without "
+        "a version, for azure `https://NAME.openai.azure.com` or the same with `/openai/v1`; needed by azure and "
+        "custom, otherwise the service's own",
+    )
+    api_version: Annotated[str, AfterValidator(check_api_version)] = setting(
+        "2024-10-21",
+        "azure only: the version of the API; to a `base_url` that ends in `/openai/v1` only sent when it is written",
+    )
+    api: Api = Field(
+        default_factory=_usual_api,
+        description="which of OpenAI's APIs is called for chats, where the service has both; default: `chat`, for "
+        "perplexity `responses`",
     )
     headers: Section[dict[HeaderName, HeaderValue]] = setting({}, "further headers sent upstream", secret=True)
     timeouts: Timeouts = setting({}, "time limits of one attempt")
     max_connections: int = Field(256, ge=1, le=100_000, description="connections held open to this provider at most")
 
-    _unconfigured: str | None = PrivateAttr(default=None)
+    _missing: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def service(self) -> Service:
+        """What is known about all providers of this type."""
+        return SERVICES[self.type]
 
     @property
     def unconfigured(self) -> str | None:
         """Why the provider cannot be called, or None when it can."""
-        return self._unconfigured
+        return next(iter(self._missing.values()), None)
+
+    @property
+    def has_key(self) -> bool:
+        """An API key is written, also when its environment variable is not set."""
+        return self.api_key is not None or "api_key" in self._missing
 
     @model_validator(mode="wrap")
     @classmethod
-    def _note_missing_key(cls, data: Any, handler: Any) -> Provider:
-        key = data.get("api_key") if isinstance(data, dict) else None
-        if not isinstance(key, MissingKey):
-            provider: Provider = handler(data)
-            return provider
-        provider = handler({**data, "api_key": None})
-        provider._unconfigured = key.reason
+    def _note_missing_keys(cls, data: Any, handler: Any) -> Provider:
+        provider: Provider = handler(data)
+        provider._missing = missing_keys(data)
         return provider
-
-
-def _stop_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class DefaultParams(TypedDict, total=False):
-    """Chat parameters that hold when the caller says nothing."""
-
-    __pydantic_config__ = ConfigDict(  # type: ignore[misc]
-        extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-    temperature: Annotated[float, Field(ge=0, le=2, description="randomness, 0 to 2")]
-    top_p: Annotated[float, Field(ge=0, le=1, description="nucleus sampling, 0 to 1")]
-    max_tokens: Annotated[int, Field(ge=1, description="the most output tokens")]
-    stop: Annotated[
-        list[Name],
-        Field(min_length=1, max_length=16, description="texts that end the answer"),
-        BeforeValidator(_stop_list),
-    ]
-    seed: Annotated[int, Field(description="for repeatable sampling")]
-    presence_penalty: Annotated[float, Field(ge=-2, le=2, description="-2 to 2")]
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2, description="-2 to 2")]
-    reasoning_effort: Annotated[
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
-        Field(description="how much the model may think"),
-    ]

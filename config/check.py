@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 
-from config.catalog import Provider
 from config.check_limits import check_limits
+from config.check_prices import check_prices
+from config.check_providers import check_providers
 from config.document import Document
 from config.explain import Finding
 from config.models import FrontendModel
+from config.parameters import PARAMETERS
 from config.problems import Path, meant, shown
 from config.routing import RoutingPolicy
 from config.tenancy import ADMIN, DEFAULT, ApiKey, Tenant
@@ -22,40 +24,14 @@ Names = Mapping[Path, AbstractSet[str]]
 def check(document: Document, names: Names) -> list[Finding]:
     """Everything that does not fit together; `names` saves an unreadable entry from being called unknown."""
     return [
-        *_providers(document),
+        *check_providers(document),
         *_models(document, names),
         *_policies(document, names),
         *_tenants(document, names),
         *_keys(document),
         *check_limits(document, names),
+        *check_prices(document),
     ]
-
-
-def _providers(document: Document) -> Iterator[Finding]:
-    for name, provider in document.providers.items():
-        yield from _provider(("providers", name), provider)
-
-
-def _provider(path: Path, provider: Provider) -> Iterator[Finding]:
-    has_key = provider.api_key is not None or provider.unconfigured is not None
-    if provider.type in ("openai", "anthropic") and not has_key:
-        variable = f"{provider.type.upper()}_API_KEY"
-        message = f"a provider of type `{provider.type}` needs an `api_key`"
-        yield Finding((*path, "api_key"), message, f"write `api_key: ${{env:{variable}}}`", on="parent")
-    if provider.type == "custom" and provider.base_url is None:
-        hint = "write the server's address up to `/v1`, like `http://127.0.0.1:8080/v1`"
-        yield Finding((*path, "base_url"), "a provider of type `custom` needs a `base_url`", hint, on="parent")
-    if provider.type == "demo":
-        for key in ("api_key", "base_url", "headers", "max_connections"):
-            if key in provider.model_fields_set:
-                message = f"`{key}` has no meaning for a provider of type `demo`"
-                yield Finding((*path, key), message, "remove it: the demo calls nobody", on="key")
-    seen: dict[str, str] = {}
-    for header in provider.headers:
-        first = seen.setdefault(header.lower(), header)
-        if first != header:
-            message = f"the header {shown(header)} is the same as {shown(first)}"
-            yield Finding((*path, "headers", header), message, "keep one of them", on="key")
 
 
 def _models(document: Document, names: Names) -> Iterator[Finding]:
@@ -79,6 +55,19 @@ def _model(path: Path, model: FrontendModel) -> Iterator[Finding]:
     if most and default and default > most:
         message = "the default `max_tokens` is larger than `max_output_tokens`"
         yield Finding((*path, "default_params", "max_tokens"), message, f"at most {most}")
+    yield from _only_for_others(path, model)
+
+
+def _only_for_others(path: Path, model: FrontendModel) -> Iterator[Finding]:
+    """Chat parameters of a model that does not chat, and the like: they would be lost without a word."""
+    known = PARAMETERS[model.modality]
+    where = f"has no meaning for a model of modality `{model.modality}`"
+    for name in model.default_params:
+        if name not in known:
+            hint = f"known here: {', '.join(known)}" if known else "remove it"
+            yield Finding((*path, "default_params", name), f"`{name}` {where}", hint, on="key")
+    if model.modality != "chat" and model.system_prompt is not None:
+        yield Finding((*path, "system_prompt"), f"`system_prompt` {where}", "remove it", on="key")
 
 
 def _policies(document: Document, names: Names) -> Iterator[Finding]:

@@ -73,6 +73,8 @@ def _budgets(path: Path, budgets: Sequence[Budget], models: Models) -> Iterator[
 
 
 def _never_met(path: Path, budget: Budget, models: Models) -> Iterator[Finding]:
+    if any(model.modality != "chat" for model in models.values()):
+        return  # calls of other models may be smaller than the shortest answer
     if budget.token_limit is not None and budget.token_limit < SMALLEST_ANSWER:
         message = f"no call can be served: this is less than the shortest answer of {SMALLEST_ANSWER} tokens"
         yield Finding((*path, "token_limit"), message, "raise the limit", warning=True)

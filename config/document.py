@@ -46,7 +46,12 @@ class Server(Entry):
     database: Literal["sqlite"] = Field("sqlite", description="where records are kept: `scaigrid.db` in `data_dir`")
     shared_state: Literal["memory"] = Field("memory", description="where counters live")
     workers: One = Field(1, description="processes that serve")
-    body_limit: Size = setting("20MB", "the largest request body")
+    body_limit: Size = setting("20MB", "the largest request body, uploads excepted")
+    upload_limit: Size = setting("100MB", "the largest upload, such as a recording to be written down")
+    responses_retention: Duration = setting(
+        "720h",
+        "how long answers of `/oai/v1/responses` are kept, for `previous_response_id`; `0s` keeps none",
+    )
     unauthenticated_rate_limits: UnauthenticatedLimits = setting(
         {},
         "for calls without a valid key, by IP address; default: "

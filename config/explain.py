@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic_core import ErrorDetails
 
+from config.credentials import ENTRA_STEPS
 from config.document import Document
 from config.later import LATER_KEYS, LATER_REMARKS, LATER_VALUES
 from config.nodes import MAX_DIGITS, Node, core_value, kind
@@ -28,6 +29,8 @@ _DUE = {
     "tuple_type": "a list",
     "frozen_set_type": "a list",
 }
+_UNIONS: dict[Path, tuple[Path, ...]] = {("models", "route"): UNION_STEPS, ("providers", "entra"): ENTRA_STEPS}
+"""(section, key) → steps of pydantic's that follow the key and do not stand in the YAML."""
 _YES = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _SILENT = {"default_factory_not_called"}
 """Consequences of another error that is reported by itself."""
@@ -86,9 +89,9 @@ def explain(error: ErrorDetails, root: Node) -> Finding | None:
 
 
 def _path(location: Path) -> Path:
-    """A location of pydantic's without the name of the union's branch that a route took."""
-    is_route = location[:1] == ("models",) and location[2:3] == ("route",)
-    return location[:3] + location[4:] if is_route and location[3:4] in UNION_STEPS else location
+    """A location of pydantic's without the name of the union's branch that was taken."""
+    steps = _UNIONS.get(location[:1] + location[2:3], ())
+    return location[:3] + location[4:] if location[3:4] in steps else location
 
 
 def _flaw(path: Path, error: ErrorDetails, on: Literal["value", "key"]) -> Finding:

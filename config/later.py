@@ -4,14 +4,11 @@ from __future__ import annotations
 
 LATER_KEYS: dict[str, frozenset[str]] = {
     "Document": frozenset({"modules"}),
-    "Provider": frozenset({"api_version"}),
     "RoutingPolicy": frozenset({"circuit_breaker"}),
 }
 """Entry → keys."""
 
 LATER_VALUES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("Provider", "type"): ("azure", "mistral", "google", "qwen"),
-    ("FrontendModel", "modality"): ("embedding", "image", "audio"),
     ("RoutingPolicy", "strategy"): ("latency", "cost"),
     ("Server", "database"): ("postgresql://*", "postgres://*"),
     ("Server", "shared_state"): ("redis://*", "rediss://*"),

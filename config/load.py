@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config.catalog import MissingKey
 from config.check import check
+from config.credentials import SECRETS, MissingKey
 from config.document import Document
 from config.explain import Finding, explain
 from config.nodes import Node
@@ -110,7 +110,7 @@ class _Plain:
         return value
 
     def _expanded(self, text: str, place: Place, path: EntryPath) -> Any:
-        is_provider_key = len(path) == 3 and path[0] == "providers" and path[2] == "api_key"
+        is_provider_key = path[:1] == ("providers",) and path[2:] in SECRETS
         try:
             value = expand(text, Path(place.file).parent, self.environ, self.sources.files)
         except Unresolved as trouble:
@@ -120,7 +120,7 @@ class _Plain:
             self.broken.add(path)
             return ""
         if is_provider_key and not value:
-            return MissingKey("the reference in api_key gives an empty text")
+            return MissingKey(f"the reference in {path[-1]} gives an empty text")
         return value
 
 
@@ -186,15 +186,24 @@ def _entries(section: Node) -> Iterator[tuple[str, Place, Node]]:
 
 
 def _exposed_keys(root: Node) -> list[Problem]:
-    """Provider keys written into a file that every user of the machine may read."""
+    """Secrets of providers written into a file that every user of the machine may read."""
     providers, _ = root.find(("providers",))
     warnings = []
     for name, provider in providers.value.items() if isinstance(providers.value, dict) else ():
-        key = provider.value.get("api_key") if isinstance(provider.value, dict) else None
-        if key is not None and key.text and "${" not in key.text and _everybody_reads(key.place.file):
-            message = f"the key of provider `{name}` stands in a file that everybody on this machine may read"
-            warnings.append(problem(key.place, message, "write `${env:NAME}`, or take the right away with chmod o-r"))
+        for secret in SECRETS:
+            key = _node_at(provider, secret)
+            if key is not None and key.text and "${" not in key.text and _everybody_reads(key.place.file):
+                word = "key" if secret == ("api_key",) else "secret"
+                message = f"the {word} of provider `{name}` stands in a file that everybody on this machine may read"
+                hint = "write `${env:NAME}`, or take the right away with chmod o-r"
+                warnings.append(problem(key.place, message, hint))
     return warnings
+
+
+def _node_at(node: Node | None, path: tuple[str, ...]) -> Node | None:
+    for step in path:
+        node = node.value.get(step) if node is not None and isinstance(node.value, dict) else None
+    return node
 
 
 def _everybody_reads(file: str) -> bool:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.catalog import DefaultParams
 from config.entry import Entry, Section
+from config.parameters import DefaultParams, Modality
 from config.prices import Priced
 from config.routing import Route
 from config.scalars import Name, setting
@@ -18,12 +18,16 @@ class FrontendModel(Entry):
 
     display_name: Name | None = Field(None, description="the name that people see; default: none, the model's own name")
     description: str | None = Field(None, description="a line for people who choose a model")
-    modality: Literal["chat"] = Field("chat", description="what the model does")
+    modality: Modality = Field(
+        "chat",
+        description="what the model does: `image` makes images, `audio` writes speech down or speaks, `rerank` sorts "
+        "documents by a question",
+    )
     context_window: int | None = Field(None, ge=1, description="tokens of input and output together")
     max_output_tokens: int | None = Field(None, ge=1, description="the most output tokens of one answer")
-    price: Priced = Field(description="what the caller pays: USD per million tokens, `free` or `auto`")
-    default_params: Section[DefaultParams] = setting({}, "chat parameters that hold when the caller says nothing")
-    system_prompt: str | None = setting(None, "put before the caller's own", secret=True)
+    price: Priced = Field(description="what the caller pays: USD per million tokens or per piece, `free` or `auto`")
+    default_params: Section[DefaultParams] = setting({}, "parameters that hold when the caller says nothing")
+    system_prompt: str | None = setting(None, "put before the caller's own; only for chat models", secret=True)
     status: Literal["active", "deprecated", "disabled"] = Field(
         "active", description="`deprecated` still serves, `disabled` does not"
     )

@@ -15,6 +15,8 @@ from config.scalars import Money, setting
 FREE = "free"
 AUTO = "auto"
 WRITE = 'write the price, like {input: "15.00", output: "75.00"}'
+NOTHING = "0"
+"""A unit that is not written costs nothing; check_prices.py asks for those that a model's calls are charged by."""
 
 
 def _like(other: str, meaning: str) -> Any:
@@ -42,19 +44,23 @@ def _ascending(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
 
 class Price(Entry):
     """What a call costs: each token is charged once, in its class, in USD per million; what is counted in pieces has
-    its price per piece. `free` says on purpose that nothing is charged. `auto` takes the published price from the
-    offline price library, for providers of type openai and anthropic: a model's `price` that of the first target in
-    its list, enabled or not, a target's `cost` that of the target itself; what the library does not know is a
-    problem."""
+    its price per piece. What a model is charged by has to be written: for chat `input` and `output`; for embedding
+    `input`; for image `image`, or `input` and `output`; for audio `audio_minute` (speech written down), or
+    `characters` (text spoken), or `input` and `output`; for rerank `search`, or `input`. `free` says on purpose that
+    nothing is charged. `auto` takes the published price from the offline price library, for the
+    provider types that it knows: a model's `price` that of the first target in its list, enabled or not, a
+    target's `cost` that of the target itself; what the library does not know is a problem."""
 
-    input: Money = Field(description="plain input tokens, in USD per million")
-    output: Money = Field(description="output tokens, in USD per million")
+    input: Money = setting(NOTHING, "plain input tokens, in USD per million")
+    output: Money = setting(NOTHING, "output tokens, in USD per million")
     cached_input: Money = _like("input", "input read from a cache")
     cache_write: Money = _like("input", "input written to a cache")
     reasoning: Money = _like("output", "output tokens spent on reasoning")
-    image: Money = setting("0", "one image, in USD")
-    audio_minute: Money = setting("0", "one minute of audio, in USD")
-    request: Money = setting("0", "one call, in USD, on top of the rest")
+    image: Money = setting(NOTHING, "one image, in USD")
+    audio_minute: Money = setting(NOTHING, "one minute of audio, in USD")
+    characters: Money = setting(NOTHING, "characters of text that is spoken, in USD per million")
+    search: Money = setting(NOTHING, "one search, in USD: documents sorted by one question")
+    request: Money = setting(NOTHING, "one call, in USD, on top of the rest")
     tiers: Annotated[Listed[tuple[Tier, ...]], AfterValidator(_ascending)] = setting(
         [], "other token prices for calls with much input, ascending"
     )
@@ -76,7 +82,7 @@ class Price(Entry):
     def free(self) -> bool:
         """Costs nothing whatever is used; an `auto` price that was not looked up yet is not free."""
         amounts = [getattr(entry, key) for entry in (self, *self.tiers) for key in TOKEN_CLASSES]
-        return not any((*amounts, self.image, self.audio_minute, self.request, self.unresolved))
+        return not any((*amounts, *(getattr(self, key) for key in PIECES), self.unresolved))
 
     @property
     def unresolved(self) -> bool:
@@ -95,7 +101,9 @@ class Price(Entry):
     def _read_words(cls, data: Any, handler: Any) -> Price:
         if not isinstance(data, dict | Price) and data not in (FREE, AUTO):
             raise flaw("a price is a mapping, `free` or `auto`", f"{WRITE}, or `free`")
-        price: Price = handler({"input": "0", "output": "0"} if data in (FREE, AUTO) else data)
+        if data == {}:
+            raise flaw("this price says nothing", f"{WRITE}, or `free`")
+        price: Price = handler({"input": NOTHING, "output": NOTHING} if data in (FREE, AUTO) else data)
         if data == AUTO:
             price._auto = True
         return price
@@ -103,6 +111,9 @@ class Price(Entry):
 
 TOKEN_CLASSES = ("input", "output", "cached_input", "cache_write", "reasoning")
 """What is charged by the token; the price of each is per million."""
+
+PIECES = ("image", "audio_minute", "characters", "search", "request")
+"""What is charged by the piece; the price of characters is per million."""
 
 
 class _OrWords:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from config.entry import Entry, Listed
+from config.capabilities import Capabilities
+from config.entry import Entry, Listed, Section
 from config.prices import Priced
 from config.problems import flaw
 from config.scalars import TimeLimit, setting
@@ -40,6 +41,9 @@ class Target(Entry):
         None, ge=0, le=1_000_000, description="share among targets of the same priority; default: none, the same as 1"
     )
     cost: Priced | None = Field(None, description="what we pay, `free` or `auto`; default: the model's price")
+    capabilities: Section[Capabilities] = setting(
+        {}, "what the operator knows better than the built-in data about what this backend model can do"
+    )
     enabled: bool = Field(True, description="false takes the target out of use")
 
     @property

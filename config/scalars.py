@@ -179,8 +179,8 @@ def read_url(value: object) -> str:
     if parts.query or parts.fragment:
         raise flaw("this URL may hold neither `?` nor `#`", hint)
     url = text.rstrip("/")
-    if url.endswith(("/chat/completions", "/messages")):
-        hint = "write what stands before it: for openai and custom up to `/v1`, for anthropic up to before `/v1`"
+    if url.endswith(("/chat/completions", "/messages", "/responses", "/embeddings")):
+        hint = "write what stands before it: in OpenAI's dialect up to `/v1`, for anthropic up to before `/v1`"
         raise flaw("`base_url` ends before the dialect's own path", hint)
     return url
 

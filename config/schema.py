@@ -14,6 +14,7 @@ from typing import Any
 
 from config.explain import shape_of_document
 from config.later import LATER_KEYS, LATER_VALUES
+from config.services import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA_FILE = ROOT / "config" / "scaigrid.schema.json"
@@ -28,12 +29,15 @@ _ENTRIES = (
     ("Tls", "server.tls"),
     ("Provider", "providers.NAME"),
     ("Timeouts", "providers.NAME.timeouts"),
+    ("Entra", "providers.NAME.entra"),
+    ("Vertex", "providers.NAME.vertex"),
     ("FrontendModel", "models.NAME"),
     ("Price", "Prices: models.NAME.price, targets[].cost"),
     ("Tier", "Tiers of a price"),
     ("DefaultParams", "models.NAME.default_params"),
     ("RoutingPolicy", "routing_policies.NAME, models.NAME.route"),
     ("Target", "targets[]"),
+    ("Capabilities", "targets[].capabilities"),
     ("Partner", "partners.NAME"),
     ("Tenant", "partners.NAME.tenants.NAME"),
     ("User", "partners.NAME.tenants.NAME.users.NAME"),
@@ -63,8 +67,8 @@ The example to start from is [scaigrid.yaml](../scaigrid.yaml).
 * **Paths** are relative to the folder of the file they stand in.
 * **References** may stand in any text, also inside a longer one, and always give a text. Inside `[]` and `{{}}` put
   them in quotes. `$${{` gives the two characters `${{`.
-  * `${{env:NAME}}`: an environment variable. When it is not set, that is a problem, except in a provider's `api_key`:
-    that provider is then unconfigured and the rest works.
+  * `${{env:NAME}}`: an environment variable. When it is not set, that is a problem, except in a provider's `api_key`,
+    `entra.client_secret` and `vertex.service_account`: that provider is then unconfigured and the rest works.
   * `${{env:NAME:-default}}`: the same, with a text for when it is not set or empty.
   * `${{file:PATH}}`: a file's content without the line breaks at its end.
 * **Includes**: `include: [conf.d/*.yaml]` merges further files. They hold `providers`, `models`, `routing_policies` and
@@ -92,7 +96,8 @@ def _allow_null(section: Shape) -> None:
 
 def reference() -> str:
     """The reference as Markdown."""
-    return "\n".join([_INTRODUCTION, *(line for name, title in _ENTRIES for line in _entry(name, title)), *_later()])
+    entries = (line for name, title in _ENTRIES for line in _entry(name, title))
+    return "\n".join([_INTRODUCTION, *entries, *_provider_types(), *_later()])
 
 
 def _shape(name: str) -> Shape:
@@ -151,6 +156,22 @@ def _default(entry: str, key: str, field: Shape) -> str:
         return ""
     value = field["default"]
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`" if value else ""
+
+
+def _provider_types() -> Iterator[str]:
+    yield "## Provider types\n"
+    yield "What `type` of a provider may be. Services with a site of their own for China have the international address"
+    yield "here; write `base_url` for the other one. The last column: is it in the price library?\n"
+    yield "| type | service | `base_url` | key | OpenAI's APIs | `auto` prices |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in SERVICES.values():
+        url = f"`{row.base_url}`" if row.base_url else "required" if row.needs_base_url else ""
+        key = f"`{row.key_variable}`" if row.needs_key else "optional" if row.dialect != "demo" else ""
+        other = "responses" if row.api == "chat" else "chat"
+        apis = f"`{row.api}`" + (f", `{other}`" if row.has_responses else "") if row.dialect == "openai" else ""
+        auto = "yes" if row.prices else ""
+        yield f"| `{row.type}` | {row.title} | {url} | {key} | {apis} | {auto} |"
+    yield ""
 
 
 def _later() -> Iterator[str]:

@@ -9,13 +9,14 @@ from random import Random
 import pytest
 
 import config
+from appliance.formats.chat import Usage
 from appliance.grid.compile import compile_grid, people
 from appliance.grid.grid import Grid
 from appliance.grid.strategies import order
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "scaigrid.yaml"
-KEYS = {"OPENAI_API_KEY": "sk-test-0123456789", "ANTHROPIC_API_KEY": "sk-ant-test-0123456789"}
+KEYS = {f"{name}_API_KEY": f"{name}-test-0123456789" for name in ("OPENAI", "ANTHROPIC", "GEMINI", "MISTRAL")}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,17 @@ def test_without_any_key_every_model_is_answered_by_the_demo(grid: Grid) -> None
 def test_with_keys_the_real_providers_are_asked_first() -> None:
     grid = compile_grid(config.load(EXAMPLE, KEYS), generation=1)
     first = {name: order(model.policy, Random(0))[0].endpoint.provider.type for name, model in grid.models.items()}
-    assert (first["gpt"], first["claude"], first["demo"]) == ("openai", "anthropic", "demo")
+    assert (first["gpt"], first["claude"], first["gemini"], first["demo"]) == ("openai", "anthropic", "google", "demo")
+    assert (first["embed"], first["picture"], first["voice"]) == ("openai", "openai", "demo")
     assert all(endpoint.unconfigured is None for endpoint in grid.endpoints.values())
 
 
 def test_the_demo_costs_us_nothing_and_real_models_have_prices(grid: Grid) -> None:
     for name, model in grid.models.items():
-        assert name == "demo" or (model.price.base.output > model.price.base.input > 0)
+        if model.modality == "chat":
+            assert name == "demo" or (model.price.base.output > model.price.base.input > 0)
+        else:
+            assert model.price.worst_of(Usage(1000, 0, images=1, audio_ms=1000, characters=1000)) > 0
         for target in model.policy.targets:
             assert target.endpoint.provider.type != "demo" or target.cost.base.output == 0
 
@@ -65,9 +70,13 @@ def test_what_is_commented_out_is_right_too(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     text = text.replace("# include: [conf.d/*.yaml]", "include: [conf.d/*.yaml]")
     text = text.replace("# tls: {certificate: cert.pem, key: key.pem}", "tls: {certificate: cert.pem, key: key.pem}")
-    start = text.index("  # local:")
-    end = text.index("\n\n", start)
-    text = text[:start] + re.sub(r"^  # ", "  ", text[start:end], flags=re.M) + text[end:]
+    for name in ("azure-eu", "local"):
+        start = text.index(f"  # {name}:")
+        end = text.index("\n\n", start)
+        text = text[:start] + re.sub(r"^  # ", "  ", text[start:end], flags=re.M) + text[end:]
+    instead_of_a_key = r"^    entra:.*\n"
+    assert re.search(instead_of_a_key, text, re.M)
+    text = re.sub(instead_of_a_key, "", text, flags=re.M)
     text = re.sub(r"# (api_keys:)", r"\1", text)
     text = re.sub(r"#   (- \{name: laptop)", r"  \1", text)
     (tmp_path / "conf.d").mkdir()
@@ -75,8 +84,8 @@ def test_what_is_commented_out_is_right_too(tmp_path: Path) -> None:
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).touch()
     (tmp_path / "scaigrid.yaml").write_text(text)
-    document = config.load(tmp_path / "scaigrid.yaml", {"ALICE_KEY": "sgk_0123456789abcdef0123"}).document
-    assert set(document.providers) >= {"local", "more"}
+    document = config.load(tmp_path / "scaigrid.yaml", {"ALICE_KEY": "sgk_0123456789abcdef0123", **KEYS}).document
+    assert set(document.providers) >= {"azure-eu", "local", "more"}
     assert document.server.tls is not None
     alice = document.partners["example-reseller"].tenants["acme"].users["alice"]
     assert [key.name for key in alice.api_keys] == ["laptop"]

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sanic import HTTPResponse, Request
 
 from appliance.api import envelope
-from appliance.api.request import never_reuse_after_chunked
+from appliance.api.form import FormReader
+from appliance.api.request import answer_and_read_on, is_unread, listen_for_hang_up, never_reuse_after_chunked
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange, Principal
 from appliance.grid.grid import Grid
@@ -26,6 +27,7 @@ from appliance.grid.prices import usd
 from appliance.people_admin import PeopleAdmin
 from appliance.permissions import require
 from appliance.pipeline.authenticate import principal_of
+from appliance.pipeline.operations import OPERATIONS
 from appliance.pipeline.peek import decoded, members
 from appliance.pipeline.run import run
 from appliance.state import State
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 DRAIN_RETRY_AFTER_S = 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
 _log = logging.getLogger("scaigrid")
+
+SURFACES = (("/oai/", "openai"), ("/anthropic/", "anthropic"))
+FORWARDED = ("anthropic-beta",)
+"""Headers of callers that upstreams of the same dialect get."""
 
 SanicHandler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
@@ -100,16 +106,18 @@ def request_id_of(request: Request) -> str:
 
 
 def credential_of(request: Request) -> str | None:
-    """The bearer token. Raises nothing: a header of another scheme counts as a wrong token."""
+    """The bearer token, or the key in Anthropic's header. A header of another scheme counts as a wrong token."""
     header: str | None = request.headers.get("authorization")
     if header is None:
-        return None
+        key: str | None = request.headers.get("x-api-key")
+        return key
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else header
 
 
 def surface_of(path: str) -> str:
-    return "openai" if path.startswith("/oai/") else "native"
+    """The dialect in which a URL's errors are told."""
+    return next((dialect for prefix, dialect in SURFACES if path.startswith(prefix)), "native")
 
 
 def plain(route: Route, appliance: Appliance) -> SanicHandler:
@@ -152,8 +160,9 @@ def plain(route: Route, appliance: Appliance) -> SanicHandler:
     return handle
 
 
-def inference(route: Route, appliance: Appliance) -> SanicHandler:
+def inference(route: Route, appliance: Appliance, upload_limit: int) -> SanicHandler:
     """A Sanic handler that takes the request down the line."""
+    operation = OPERATIONS[route.operation]
 
     async def handle(request: Request, **params: str) -> HTTPResponse | None:
         never_reuse_after_chunked(request)
@@ -164,18 +173,25 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
         loop = asyncio.get_running_loop()
         exchange = Exchange(
             request_id=request_id,
-            surface=surface_of(route.path),
-            operation=route.operation,
+            surface=route.surface or surface_of(route.path),
+            operation=operation,
             grid=generation.grid,
             client=client,
             credential=credential_of(request),
-            body=request.body,
+            body=request.body or b"",
             received_at=loop.time(),
             received_unix=time.time(),
             clock=loop.time,
             ip=request.ip,
             usage_id=f"usage_{secrets.token_hex(12)}",
         )
+        if route.upload:
+            exchange.incoming = FormReader(request, upload_limit, state.spool)
+        else:
+            listen_for_hang_up(request)
+        for name in FORWARDED:
+            if (value := request.headers.get(name)) is not None:
+                exchange.forwarded = {**exchange.forwarded, name: value}
         state.in_flight += 1
         try:
             _refuse_when_draining(state)
@@ -192,11 +208,16 @@ def inference(route: Route, appliance: Appliance) -> SanicHandler:
         finally:
             state.in_flight -= 1
             generation.leave()
+            if exchange.incoming:
+                exchange.incoming.discard()
             status = client.response.status if client.response else 200 if client.started else 499
             fields = request_fields(request, request_id, status, loop.time() - exchange.received_at)
             state.log.write(fields | _exchange_fields(exchange) | error_fields(exchange.error))
         if client.response is not None:
             client.response.headers["X-Request-ID"] = request_id
+            if route.upload and is_unread(request):
+                await answer_and_read_on(request, client.response)
+                return None
         return client.response
 
     return handle
@@ -266,15 +287,17 @@ class SanicClient:
         self.response: HTTPResponse | None = None
         self.started = False
 
-    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.response = HTTPResponse(body, status, headers, "application/json")
+    async def whole(
+        self, status: int, headers: dict[str, str], body: bytes, content_type: str = "application/json"
+    ) -> None:
+        self.response = HTTPResponse(body, status, headers, content_type)
 
-    async def start_stream(self, headers: dict[str, str]) -> None:
+    async def start_stream(
+        self, headers: dict[str, str], content_type: str = "text/event-stream; charset=utf-8"
+    ) -> None:
         self.started = True
         fixed = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "X-Request-ID": self._request_id}
-        self._stream = await self._request.respond(
-            status=200, headers=headers | fixed, content_type="text/event-stream; charset=utf-8"
-        )
+        self._stream = await self._request.respond(status=200, headers=headers | fixed, content_type=content_type)
 
     async def send(self, data: bytes) -> None:
         assert self._stream

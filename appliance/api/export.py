@@ -59,6 +59,7 @@ COLUMNS = (
     "cached_input_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "units",
     "cost",
     "backend_cost",
     "reserved",
@@ -69,7 +70,7 @@ COLUMNS = (
     "attempts",
     "metadata",
 )
-"""Of the CSV. `attempts` and `metadata` are JSON texts."""
+"""Of the CSV. `units`, `attempts` and `metadata` are JSON texts."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

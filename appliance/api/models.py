@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from appliance.api.accept import Call
 from appliance.api.envelope import Page, limit_of
 from appliance.errors import GatewayError, clipped, invalid
+from appliance.formats.features import FEATURES
 from appliance.grid.grid import FrontendModel
 from appliance.grid.prices import usd_price
 
@@ -60,6 +61,7 @@ def _item(model: FrontendModel) -> dict[str, Any]:
         "input_price_per_mtok": usd_price(model.price.base.input),
         "output_price_per_mtok": usd_price(model.price.base.output),
         "default_params": dict(model.default_params),
+        "capabilities": sorted(FEATURES.keys() - frozenset.intersection(*(target.lacks for target in targets))),
         "status": model.status,
         "health_status": health,
         "active_backend_count": active,

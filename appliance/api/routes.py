@@ -10,7 +10,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.api import accounting, budgets, configuration, health, keys, models, oai, partners, roles, tenants, users
+from appliance.api import (
+    accounting,
+    anthropic,
+    budgets,
+    configuration,
+    health,
+    keys,
+    models,
+    oai,
+    partners,
+    providers,
+    responses,
+    roles,
+    tenants,
+    users,
+)
 from appliance.api.accept import Call
 
 
@@ -23,7 +38,15 @@ class Route:
     handler: Callable[[Call], Awaitable[Any]] | None = None
     operation: str = ""
     """Set for inference: the request goes down the line of appliance/pipeline/run.py."""
+    surface: str = ""
+    """The caller's dialect (a name in FORMATS), where the URL's beginning does not say it."""
+    upload: bool = False
+    """A form with a file: it goes to disk as it arrives, and server.upload_limit holds."""
     logged: bool = True
+
+
+def _inference(path: str, operation: str, what: str, *, surface: str = "", upload: bool = False) -> Route:
+    return Route("POST", path, "models:use", what, operation=operation, surface=surface, upload=upload)
 
 
 _USAGE_QUERY = (
@@ -31,15 +54,56 @@ _USAGE_QUERY = (
 )
 
 ROUTES: tuple[Route, ...] = (
-    # inference
-    Route(
-        "POST",
-        "/v1/inference/chat",
-        "models:use",
-        "chat completion, native; streamed with `stream: true`",
-        operation="chat",
+    # inference, native
+    _inference("/v1/inference/chat", "chat", "chat completion, native; streamed with `stream: true`"),
+    _inference(
+        "/v1/inference/generate",
+        "chat",
+        "a text that goes on from `prompt`; streamed with `stream: true`",
+        surface="generate",
     ),
-    Route("POST", "/oai/v1/chat/completions", "models:use", "chat completion in OpenAI's dialect", operation="chat"),
+    _inference("/v1/inference/embed", "embed", "embeddings: `input`, `dimensions`?, `encoding_format`?"),
+    _inference("/v1/inference/images/generate", "image", "pictures: `prompt`, `n`?, `size`?, `quality`?, `style`?"),
+    _inference(
+        "/v1/inference/audio/transcribe", "transcribe", "text from speech: a form with `file` and `model`", upload=True
+    ),
+    _inference("/v1/inference/audio/synthesize", "speak", "speech from text: `input`, `voice`, `response_format`?"),
+    _inference("/v1/inference/rerank", "rerank", "documents by their relevance: `query`, `documents`, `top_n`?"),
+    # inference in OpenAI's dialect
+    _inference("/oai/v1/chat/completions", "chat", "chat completion in OpenAI's dialect"),
+    _inference("/oai/v1/completions", "chat", "the older form of it: one `prompt`", surface="completions"),
+    _inference(
+        "/oai/v1/responses",
+        "respond",
+        "OpenAI's Responses API; answers are kept for `previous_response_id` unless `store` is false",
+        surface="responses",
+    ),
+    Route(
+        "GET",
+        "/oai/v1/responses/<response_id>",
+        "models:use",
+        "an answer that was kept, for callers of the same tenant",
+        responses.get_response,
+    ),
+    Route("DELETE", "/oai/v1/responses/<response_id>", "models:use", "forget it", responses.delete_response),
+    Route(
+        "GET",
+        "/oai/v1/responses/<response_id>/input_items",
+        "models:use",
+        "what its caller had sent; `order`, `limit`, `after`",
+        responses.list_input_items,
+    ),
+    _inference("/oai/v1/embeddings", "embed", "embeddings in OpenAI's dialect"),
+    _inference("/oai/v1/images/generations", "image", "pictures in OpenAI's dialect"),
+    _inference("/oai/v1/audio/transcriptions", "transcribe", "text from speech in OpenAI's dialect", upload=True),
+    _inference("/oai/v1/audio/translations", "translate", "English text from speech", upload=True),
+    _inference("/oai/v1/audio/speech", "speak", "speech from text in OpenAI's dialect"),
+    _inference("/oai/v1/rerank", "rerank", "reranking in the form of Cohere and Jina"),
+    # inference in Anthropic's dialect; the key may stand in `x-api-key`
+    _inference("/anthropic/v1/messages", "chat", "Anthropic's Messages API"),
+    _inference("/anthropic/v1/messages/count_tokens", "count", "input tokens that a message would have; costs nothing"),
+    Route("GET", "/anthropic/v1/models", "models:list", "frontend models in Anthropic's shape", anthropic.list_models),
+    Route("GET", "/anthropic/v1/models/<slug:path>", "models:list", "one, in Anthropic's shape", anthropic.get_model),
     # models
     Route(
         "GET",
@@ -57,6 +121,29 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/oai/v1/models", "models:list", "the same in OpenAI's shape", oai.list_models),
     Route("GET", "/oai/v1/models/<slug:path>", "models:list", "one, in OpenAI's shape", oai.get_model),
+    Route(
+        "GET",
+        "/v1/providers",
+        "models:manage",
+        "providers, their types and whether they can be called; `limit`, `cursor`",
+        providers.list_providers,
+    ),
+    Route("GET", "/v1/providers/<provider_id>", "models:manage", "one provider", providers.get_provider),
+    Route(
+        "POST",
+        "/v1/providers/<provider_id>/discover",
+        "models:manage",
+        "ask the provider which models it offers; `configured` tells which of them a policy names",
+        providers.discover,
+    ),
+    Route(
+        "GET",
+        "/v1/backends",
+        "models:manage",
+        "backend models: provider, cost, what they lack, the frontend models they serve; `limit`, `cursor`",
+        providers.list_backends,
+    ),
+    Route("GET", "/v1/backends/<backend_id:path>", "models:manage", "one backend model", providers.get_backend),
     # people
     Route("GET", "/v1/me", "any", "the caller: user, tenant, roles, permissions", users.me),
     Route("GET", "/v1/auth/me", "any", "the same", users.me),

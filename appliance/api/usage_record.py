@@ -35,6 +35,7 @@ def record_of(row: dict[str, Any]) -> dict[str, Any]:
         "cached_input_tokens": row["cached_input_tokens"],
         "cache_write_tokens": row["cache_write_tokens"],
         "reasoning_tokens": row["reasoning_tokens"],
+        "units": json.loads(row["units"]) if row["units"] else {},
         "estimated": row["estimated"],
         "cost": usd(row["cost_nano"]),
         "backend_cost": usd(row["backend_cost_nano"]),

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from appliance.formats import native, openai
+from appliance.formats import anthropic, completions, generate, native, openai, responses
 from appliance.formats.base import ClientFormat
 
-FORMATS: dict[str, ClientFormat] = {"native": native, "openai": openai}
+FORMATS: dict[str, ClientFormat] = {
+    "native": native,
+    "openai": openai,
+    "responses": responses,
+    "anthropic": anthropic,
+    "generate": generate,
+    "completions": completions,
+}

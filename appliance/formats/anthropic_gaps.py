@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance.errors import GatewayError, invalid
+from appliance.formats import refused_members
 from appliance.formats.chat import ChatRequest
 
-REFUSAL = "cannot be carried to an Anthropic target; remove it or route to a target that takes it"
-
-PASSED = ("cache_control", "thinking", "top_k")
+PASSED = ("cache_control", "thinking")
 """Members of Anthropic's own dialect that go on as they came."""
 
 HARMLESS = {
+    "include": "asks for more about the answer, such as encrypted reasoning, which Anthropic always sends",
     "metadata": "labels for the other provider's dashboards",
     "prediction": "may only speed an answer up",
     "prompt_cache_key": "routes to a warm cache; Anthropic finds cached prefixes itself",
@@ -29,10 +28,12 @@ HARMLESS = {
 }
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "background": (False,),
     "function_call": ("auto", "none"),
     "functions": ([],),
     "logit_bias": ({},),
     "modalities": (["text"],),
+    "truncation": ("disabled",),
     "verbosity": ("medium",),
 }
 """Values that say what would hold anyway; any other value of the same member is refused. None is never refused."""
@@ -40,18 +41,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 def refuse_uncarriable(request: ChatRequest) -> None:
     """Raise one VALIDATION_ERROR that lists every member this dialect cannot carry."""
-    names = [*_canonical_gaps(request), *_extra_gaps(request.extra)]
-    if not names:
-        return
-    if len(names) == 1:
-        raise invalid(names[0], REFUSAL)
-    raise GatewayError(
-        "VALIDATION_ERROR",
-        f"{', '.join(names)}: these cannot be carried to an Anthropic target; remove them or route to a target that "
-        "takes them",
-        param=names[0],
-        details=[{"field": name, "message": REFUSAL} for name in names],
-    )
+    refused_members.refuse_uncarriable([*_canonical_gaps(request), *_extra_gaps(request.extra)], "an Anthropic target")
 
 
 def _canonical_gaps(request: ChatRequest) -> list[str]:

@@ -5,10 +5,11 @@ What it decides, where the two shapes differ:
   OpenAI-compatible endpoint does. A cache hint ends its block, so the cached prefix stays what the caller meant.
 * Neighbouring messages of one role become one turn; in a user turn the tool results come first.
 * Text of nothing but white space is refused by Anthropic: it is joined to the text before it, or skipped.
-* Reasoning goes back only with its signature or its redacted data; unsigned reasoning text cannot, and is left out.
-  Where none of it opens the message, it is moved there; otherwise it stays where it was, since interleaved thinking
-  must return in its own order.
-* A participant's name, an image's `detail` and the citations of earlier answers have no place, and are left out.
+* Reasoning goes back only with its signature or its redacted data, and only where Anthropic made them or nobody knows
+  who did; unsigned reasoning, another provider's, and the signatures of calls are left out. Where none of it opens the
+  message, it is moved there; otherwise it stays where it was, since interleaved thinking must return in its own order.
+* Citations of earlier answers go back where Anthropic made them. A participant's name and an image's `detail` have no
+  place, and are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 
 from appliance.errors import GatewayError, invalid
+from appliance.formats.anthropic_citations import OWN, own_citations
 from appliance.formats.chat import (
     AudioPart,
     FilePart,
@@ -107,7 +109,7 @@ def _blocks(message: Message, where: str) -> list[Block]:
         elif isinstance(part, ReasoningPart):
             blocks.extend(_thinking(part))
         elif isinstance(part, TextPart):
-            blocks.append(with_hint({"type": "text", "text": part.text}, part.cache))
+            blocks.append(_said(part))
         elif isinstance(part, RefusalPart):
             blocks.append({"type": "text", "text": part.text})
         else:
@@ -117,7 +119,16 @@ def _blocks(message: Message, where: str) -> list[Block]:
     return blocks
 
 
+def _said(part: TextPart) -> Block:
+    block: Block = {"type": "text", "text": part.text}
+    if citations := own_citations(part.citations):
+        block["citations"] = citations
+    return with_hint(block, part.cache)
+
+
 def _thinking(part: ReasoningPart) -> list[Block]:
+    if part.origin not in ("", OWN):
+        return []
     if part.redacted is not None:
         return [{"type": "redacted_thinking", "data": part.redacted}]
     if part.signature is not None:
@@ -201,12 +212,18 @@ def _image_data(data: str, media_type: str | None, where: str) -> Block:
 
 
 def _file_block(part: FilePart, where: str) -> Block:
-    if part.data is not None and (part.media_type or "").startswith("image/"):
-        return {"type": "image", "source": _image_data(part.data, part.media_type, where)}
+    if (part.media_type or "").startswith("image/"):
+        return {"type": "image", "source": _image_file(part, where)}
     block: Block = {"type": "document", "source": _document_source(part, where)}
     if part.filename:
         block["title"] = part.filename
     return block
+
+
+def _image_file(part: FilePart, where: str) -> Block:
+    if part.file_id is not None:
+        return {"type": "file", "file_id": part.file_id}
+    return _image_source(ImagePart(url=part.url, data=part.data, media_type=part.media_type), where)
 
 
 def _document_source(part: FilePart, where: str) -> Block:

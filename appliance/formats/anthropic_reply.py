@@ -1,9 +1,9 @@
-"""Anthropic's message object → canonical reply; what streams share with it (usage, stop reasons) is decoded here too.
+"""Anthropic's message object → canonical reply; stop reasons and citations, which streams share, are decoded here too.
 
 Blocks of tools that ran at Anthropic's side (server_tool_use, mcp_tool_use, their results, compaction, containers, and
 kinds not known yet) are no calls for the caller to execute: they stay out of the content and are listed in
-`extra["server_blocks"]`. `stop_details`, which says why an answer was refused, and `stop_sequence` are kept there too.
-The reply bears no time, so `created` is 0 and the pipeline's head knows it.
+`extra["server_blocks"]`. `stop_details`, which says why an answer was refused, is kept there too, and its explanation
+is a refusal to every caller. The reply bears no time, so `created` is 0 and the pipeline's head knows it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from typing import Any
 import msgspec
 
 from appliance.errors import GatewayError
-from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
+from appliance.formats.anthropic_citations import OWN, citation_of
+from appliance.formats.anthropic_usage import decode_usage
 from appliance.formats.chat import (
     ChatReply,
     Choice,
+    Citation,
     FinishReason,
     Part,
     ReasoningPart,
+    RefusalPart,
     TextPart,
     ToolCallPart,
-    Usage,
 )
+from appliance.formats.json_answer import JSON_ANSWER_TOOL
+
+__all__ = ["STOP_REASONS", "decode_reply", "decode_stop_reason", "decode_usage"]
 
 STOP_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -38,8 +43,6 @@ STOP_REASONS: dict[str, FinishReason] = {
 NATIVE_KEPT = ("pause_turn", "refusal")
 """Known stop reasons that say more than their canonical word, so the original is kept beside it."""
 
-_KEPT_MEMBERS = ("stop_details", "stop_sequence")
-
 
 def decode_reply(body: Any) -> ChatReply:
     if not isinstance(body, dict) or body.get("type") != "message":
@@ -49,20 +52,25 @@ def decode_reply(body: Any) -> ChatReply:
         raise shape_mismatch("the upstream's message has no list of content blocks")
     parts: list[Part] = []
     server_blocks: list[Any] = []
+    said = 0
     for index, block in enumerate(content):
-        part = _part(block, f"content.{index}")
+        part = _part(block, f"content.{index}", said)
         if part is None:
             server_blocks.append(block)
-        else:
-            parts.append(part)
-    extra: dict[str, Any] = {name: body[name] for name in _KEPT_MEMBERS if body.get(name) is not None}
+            continue
+        parts.append(part)
+        said += len(part.text) if isinstance(part, TextPart) else 0
+    details = body.get("stop_details")
+    if explanation := stop_explanation(details):
+        parts.append(RefusalPart(explanation))
+    extra: dict[str, Any] = {} if details is None else {"stop_details": details}
     if server_blocks:
         extra["server_blocks"] = server_blocks
     return ChatReply(
         id=text_if_said(body, "id"),
         model=text_if_said(body, "model"),
         created=0,
-        choices=[_choice(parts, body.get("stop_reason"), is_json_answer=_has_json_answer(content))],
+        choices=[_choice(parts, body, is_json_answer=_has_json_answer(content))],
         usage=decode_usage(body.get("usage")),
         extra=extra,
     )
@@ -76,22 +84,6 @@ def decode_stop_reason(stop_reason: str, is_json_answer: bool) -> tuple[FinishRe
     if known is None:
         return "stop", stop_reason
     return known, stop_reason if stop_reason in NATIVE_KEPT else None
-
-
-def decode_usage(usage: Any) -> Usage | None:
-    """Anthropic's `input_tokens` leaves cache reads and writes out: the sum of the three is the input."""
-    if not isinstance(usage, dict):
-        return None
-    cached = _billed(usage, "cache_read_input_tokens")
-    written = _billed(usage, "cache_creation_input_tokens")
-    details = usage.get("output_tokens_details")
-    return Usage(
-        input_tokens=_billed(usage, "input_tokens") + written + cached,
-        output_tokens=_billed(usage, "output_tokens"),
-        cached_input_tokens=cached,
-        cache_write_tokens=written,
-        reasoning_tokens=_count(details, "thinking_tokens") if isinstance(details, dict) else 0,
-    )
 
 
 def json_text(value: Any) -> str:
@@ -112,28 +104,34 @@ def text_if_said(holder: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def citation_list(block: dict[str, Any]) -> list[Any]:
-    citations = block.get("citations")
-    return list(citations) if isinstance(citations, list) else []
+def citation_list(raw: Any, start: int, end: int) -> list[Citation]:
+    """A text block's citations; what stands between `start` and `end` rests on them."""
+    listed = raw if isinstance(raw, list) else []
+    return [found for each in listed if (found := citation_of(each, start, end)) is not None]
+
+
+def stop_explanation(details: Any) -> str:
+    """Why an answer was refused, in words for a reader; empty where nobody says."""
+    return text_if_said(details, "explanation") if isinstance(details, dict) else ""
 
 
 def shape_mismatch(message: str) -> GatewayError:
     return GatewayError("UPSTREAM_SHAPE_MISMATCH", message)
 
 
-def _part(block: Any, where: str) -> Part | None:
-    """None for what is not the caller's."""
+def _part(block: Any, where: str, said: int) -> Part | None:
+    """None for what is not the caller's. `said` is the length of the text before it."""
     if not isinstance(block, dict):
         raise shape_mismatch(f"the upstream's {where} is no content block")
     match block.get("type"):
         case "text":
-            return TextPart(text_member(block, "text", where), citations=citation_list(block))
+            text = text_member(block, "text", where)
+            return TextPart(text, citations=citation_list(block.get("citations"), said, said + len(text)))
         case "thinking":
-            return ReasoningPart(
-                text_member(block, "thinking", where), signature=text_if_said(block, "signature") or None
-            )
+            signature = text_if_said(block, "signature") or None
+            return ReasoningPart(text_member(block, "thinking", where), signature, origin=OWN)
         case "redacted_thinking":
-            return ReasoningPart(redacted=text_member(block, "data", where))
+            return ReasoningPart(redacted=text_member(block, "data", where), origin=OWN)
         case "tool_use":
             return _tool_part(block, where)
     return None
@@ -160,20 +158,10 @@ def _has_json_answer(content: list[Any]) -> bool:
     return any(block.get("type") == "tool_use" and block.get("name") == JSON_ANSWER_TOOL for block in content)
 
 
-def _choice(parts: list[Part], stop_reason: Any, is_json_answer: bool) -> Choice:
+def _choice(parts: list[Part], body: dict[str, Any], is_json_answer: bool) -> Choice:
+    stop_reason = body.get("stop_reason")
     if not isinstance(stop_reason, str):
         return Choice(index=0, parts=parts)
     finish_reason, native = decode_stop_reason(stop_reason, is_json_answer)
-    return Choice(index=0, parts=parts, finish_reason=finish_reason, native_finish_reason=native)
-
-
-def _billed(usage: dict[str, Any], name: str) -> int:
-    """The count over all rounds: where Anthropic went several rounds, the top level may leave some of them out."""
-    rounds = usage.get("iterations")
-    summed = sum(_count(entry, name) for entry in rounds if isinstance(entry, dict)) if isinstance(rounds, list) else 0
-    return max(_count(usage, name), summed)
-
-
-def _count(usage: dict[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    stop_sequence = text_if_said(body, "stop_sequence") or None
+    return Choice(0, parts, finish_reason, native, stop_sequence)

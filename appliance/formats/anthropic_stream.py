@@ -1,8 +1,9 @@
 """Anthropic's stream events → canonical events, in the event grammar start / delta / stop by block index.
 
 Unknown events, blocks and deltas are skipped, so that new ones break nothing; what contradicts the grammar is
-UPSTREAM_SHAPE_MISMATCH. Blocks of tools that ran at Anthropic's side, and `stop_details`, are skipped: canonical events
-have no place for them. Nothing is read after the end mark or an error.
+UPSTREAM_SHAPE_MISMATCH. Blocks of tools that ran at Anthropic's side are skipped: canonical events have no place for
+them. Citations are told at the end of their block, since only then is it known what rests on them; the explanation of
+`stop_details` is a refusal. Nothing is read after the end mark or an error.
 """
 
 from __future__ import annotations
@@ -10,30 +11,33 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
+from appliance.formats.anthropic_citations import OWN
 from appliance.formats.anthropic_reply import (
     citation_list,
     decode_stop_reason,
-    decode_usage,
     json_text,
     shape_mismatch,
+    stop_explanation,
     text_if_said,
     text_member,
     tool_input,
 )
-from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
+from appliance.formats.anthropic_usage import decode_usage
 from appliance.formats.chat import (
     ChatEvent,
     Ended,
     Failed,
     Finished,
     ReasoningDelta,
+    RefusalDelta,
     Started,
     TextDelta,
     ToolCallDelta,
     UsageSeen,
 )
+from appliance.formats.json_answer import JSON_ANSWER_TOOL
 from appliance.formats.sse import SseEvent
 
 ERROR_STATUSES = {
@@ -65,15 +69,18 @@ _OWN_BLOCKS = ("text", "thinking", "redacted_thinking", "tool_use")
 
 
 class _Block(Struct):
-    """An open block. `call` is None for the JSON answer; `owed` is the input to tell when no piece of it comes."""
+    """An open block. `call` is None for the JSON answer; `owed` is the input to tell when no piece of it comes. `start`
+    is the length of the text before it, `citations` what its text rests on."""
 
     kind: str
     call: int | None = None
     owed: str = ""
+    start: int = 0
+    citations: list[Any] = field(default_factory=list)
 
 
 class AnthropicStreamDecoder:
-    __slots__ = ("_blocks", "_calls", "_is_json_answer", "_is_over", "_is_started", "_usage", "complete")
+    __slots__ = ("_blocks", "_calls", "_is_json_answer", "_is_over", "_is_started", "_said", "_usage", "complete")
 
     def __init__(self) -> None:
         self.complete = False
@@ -82,6 +89,7 @@ class AnthropicStreamDecoder:
         self._is_json_answer = False
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
+        self._said = 0
         self._usage: dict[str, Any] = {}
 
     def feed(self, event: SseEvent) -> list[ChatEvent]:
@@ -130,14 +138,16 @@ class AnthropicStreamDecoder:
             raise shape_mismatch(f"the upstream's stream starts block {index} again before its stop")
         where = f"block {index}"
         content = _object(data, "content_block", "content_block_start")
-        block = self._blocks[index] = _Block(text_member(content, "type", where))
+        block = self._blocks[index] = _Block(text_member(content, "type", where), start=self._said)
         match block.kind:
             case "text":
-                return _text(text_if_said(content, "text"), citation_list(content))
+                listed = content.get("citations")
+                block.citations.extend(listed if isinstance(listed, list) else [])
+                return self._text(text_if_said(content, "text"))
             case "thinking":
                 return _reasoning(text_if_said(content, "thinking"), text_if_said(content, "signature"))
             case "redacted_thinking":
-                return [ReasoningDelta(0, redacted=text_member(content, "data", where))]
+                return [ReasoningDelta(0, redacted=text_member(content, "data", where), origin=OWN)]
             case "tool_use":
                 return self._tool_start(block, content, where)
         return []
@@ -164,9 +174,10 @@ class AnthropicStreamDecoder:
             raise shape_mismatch(f"the upstream's stream has a {kind} in block {index}, which is of kind {block.kind}")
         match kind:
             case "text_delta":
-                return _text(text_member(delta, "text", kind), [])
+                return self._text(text_member(delta, "text", kind))
             case "citations_delta":
-                return _text("", [delta.get("citation")])
+                block.citations.append(delta.get("citation"))
+                return []
             case "thinking_delta":
                 return _reasoning(text_member(delta, "thinking", kind), "")
             case "signature_delta":
@@ -177,7 +188,18 @@ class AnthropicStreamDecoder:
         index = _index(data)
         block = self._open(index)
         del self._blocks[index]
-        return _input(block, block.owed)
+        return self._closed(block)
+
+    def _closed(self, block: _Block) -> list[ChatEvent]:
+        """What a block still has to tell when nothing more comes."""
+        listed, block.citations = block.citations, []
+        citations = citation_list(listed, block.start, self._said)
+        cited: list[ChatEvent] = [TextDelta(0, "", citations=citations)] if citations else []
+        return [*cited, *_input(block, block.owed)]
+
+    def _text(self, text: str) -> list[ChatEvent]:
+        self._said += len(text)
+        return [TextDelta(0, text)] if text else []
 
     def _open(self, index: int) -> _Block:
         block = self._blocks.get(index)
@@ -187,12 +209,15 @@ class AnthropicStreamDecoder:
 
     def _message_delta(self, data: dict[str, Any]) -> list[ChatEvent]:
         events: list[ChatEvent] = []
-        stop_reason = _object(data, "delta", "message_delta").get("stop_reason")
+        delta = _object(data, "delta", "message_delta")
+        stop_reason = delta.get("stop_reason")
         if isinstance(stop_reason, str):
             for block in self._blocks.values():
-                events.extend(_input(block, block.owed))
-            events.append(Finished(0, *decode_stop_reason(stop_reason, self._is_json_answer)))
-            self.complete = True
+                events.extend(self._closed(block))
+            if explanation := stop_explanation(delta.get("stop_details")):
+                events.append(RefusalDelta(0, explanation))
+            finish_reason, native = decode_stop_reason(stop_reason, self._is_json_answer)
+            events.append(Finished(0, finish_reason, native, text_if_said(delta, "stop_sequence") or None))
         return [*events, *self._usage_seen(data.get("usage"))]
 
     def _message_stop(self) -> list[ChatEvent]:
@@ -233,12 +258,8 @@ def _index(data: dict[str, Any]) -> int:
     return index
 
 
-def _text(text: str, citations: list[Any]) -> list[ChatEvent]:
-    return [TextDelta(0, text, citations=citations)] if text or citations else []
-
-
 def _reasoning(text: str, signature: str) -> list[ChatEvent]:
-    return [ReasoningDelta(0, text, signature=signature or None)] if text or signature else []
+    return [ReasoningDelta(0, text, signature=signature or None, origin=OWN)] if text or signature else []
 
 
 def _input(block: _Block, piece: str) -> list[ChatEvent]:

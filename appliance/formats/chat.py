@@ -14,9 +14,11 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class Usage(Struct, omit_defaults=True):
-    """Token counts with one meaning for every provider (contract section 3).
+    """What a call used, with one meaning for every provider (contract section 3).
 
-    `input_tokens` is all input, `output_tokens` all output; the other counts are parts of them. All are whole tokens.
+    `input_tokens` is all input, `output_tokens` all output; the other token counts are parts of them. All are whole
+    tokens. What other modalities are charged by is beside them: images made, milliseconds of audio, characters spoken,
+    searches ranked.
     """
 
     input_tokens: int = 0
@@ -24,6 +26,10 @@ class Usage(Struct, omit_defaults=True):
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    images: int = 0
+    audio_ms: int = 0
+    characters: int = 0
+    searches: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -33,11 +39,26 @@ class Usage(Struct, omit_defaults=True):
 # -- content ----------------------------------------------------------------------------------------------------------
 
 
+class Citation(Struct, omit_defaults=True):
+    """Where a statement comes from. `start` and `end` are places in the choice's whole text, in characters.
+
+    `native` is the provider's own object and `origin` the dialect it belongs to, so that it can go back unchanged.
+    """
+
+    url: str | None = None
+    title: str | None = None
+    quote: str | None = None
+    start: int | None = None
+    end: int | None = None
+    native: Any = None
+    origin: str = ""
+
+
 class TextPart(Struct, gc=False, tag="text", omit_defaults=True):
     text: str
     cache: dict[str, Any] | None = None
     """A prompt-cache hint: this part and all before it may be cached ({"type": "ephemeral", "ttl"?: …})."""
-    citations: list[Any] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
 
 
 class ImagePart(Struct, gc=False, tag="image", omit_defaults=True):
@@ -67,20 +88,30 @@ class FilePart(Struct, gc=False, tag="file", omit_defaults=True):
 
 
 class ReasoningPart(Struct, gc=False, tag="reasoning", omit_defaults=True):
-    """Reasoning text. `signature` and `redacted` are opaque and go back to the provider unchanged."""
+    """Reasoning text. `signature` and `redacted` are opaque and go back to the provider unchanged.
+
+    `origin` names the dialect whose provider made them (`anthropic`, `google`, `responses`; empty: not known): another
+    one would refuse them. `id` is the item's id in the Responses dialect.
+    """
 
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
+    origin: str = ""
+    id: str | None = None
 
 
 class ToolCallPart(Struct, gc=False, tag="tool_call", omit_defaults=True):
-    """A call that the caller is to execute; `arguments` is JSON text, never parsed on the way through."""
+    """A call that the caller is to execute; `arguments` is JSON text, never parsed on the way through.
+
+    `signature` (Google's thought signature) is opaque and goes back to the dialect of `origin` only.
+    """
 
     id: str
     name: str
     arguments: str = "{}"
     signature: str | None = None
+    origin: str = ""
     cache: dict[str, Any] | None = None
 
 
@@ -131,10 +162,16 @@ class ResponseFormat(Struct, omit_defaults=True):
 
 
 class ReasoningOptions(Struct, omit_defaults=True):
-    """How much the model may think: a named effort, or a budget in tokens (0 switches it off)."""
+    """How much the model may think: a named effort, or a budget in tokens (0 switches it off), or both.
+
+    `summary` asks for readable reasoning in the answer (`auto`, `concise`, `detailed`); `none` asks for none.
+    """
 
     effort: str | None = None
     budget_tokens: int | None = None
+    summary: str | None = None
+    if_possible: bool = False
+    """Where a target cannot be told so, it is let go: the caller says what his dialect takes for granted anyway."""
 
 
 class ChatRequest(Struct, omit_defaults=True):
@@ -148,6 +185,7 @@ class ChatRequest(Struct, omit_defaults=True):
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop: list[str] = field(default_factory=list)
     seed: int | None = None
     n: int = 1
@@ -161,9 +199,13 @@ class ChatRequest(Struct, omit_defaults=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     user: str | None = None
+    prefill: bool = False
+    """The last message is the beginning of the answer, which the model is to continue."""
     metadata: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """Members of the caller's dialect that have no canonical meaning; only that dialect's upstreams can carry them."""
+    dialect: str = "openai"
+    """The dialect that `extra` is written in: `openai`, `anthropic` or `responses`."""
 
 
 # -- reply ------------------------------------------------------------------------------------------------------------
@@ -175,6 +217,8 @@ class Choice(Struct, omit_defaults=True):
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
     """The upstream's own word, kept when it is not one of the four."""
+    stop_sequence: str | None = None
+    """Which of the caller's stop texts ended the answer, where the upstream says so."""
     logprobs: Any = None
 
 
@@ -203,7 +247,7 @@ class TextDelta(Struct, tag_field="event", tag="text", omit_defaults=True):
     choice: int
     text: str
     logprobs: Any = None
-    citations: list[Any] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
 
 
 class RefusalDelta(Struct, tag_field="event", tag="refusal", omit_defaults=True):
@@ -217,6 +261,8 @@ class ReasoningDelta(Struct, tag_field="event", tag="reasoning", omit_defaults=T
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
+    origin: str = ""
+    id: str | None = None
 
 
 class ToolCallDelta(Struct, tag_field="event", tag="tool_call", omit_defaults=True):
@@ -228,12 +274,14 @@ class ToolCallDelta(Struct, tag_field="event", tag="tool_call", omit_defaults=Tr
     name: str | None = None
     arguments: str = ""
     signature: str | None = None
+    origin: str = ""
 
 
 class Finished(Struct, tag_field="event", tag="finished", omit_defaults=True):
     choice: int
     finish_reason: FinishReason
     native_finish_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class UsageSeen(Struct, tag_field="event", tag="usage", omit_defaults=True):
@@ -248,6 +296,8 @@ class Failed(Struct, tag_field="event", tag="failed", omit_defaults=True):
     message: str
     type: str | None = None
     status: int | None = None
+    code: str | None = None
+    retry_after: float | None = None
 
 
 class Ended(Struct, tag_field="event", tag="ended"):

@@ -13,13 +13,32 @@ import msgspec
 
 from appliance.errors import GatewayError
 from appliance.formats import openai
-from appliance.formats.base import ReplyHead
+from appliance.formats.base import ReplyHead, RequestHead
 from appliance.formats.chat import ChatEvent, ChatReply, ChatRequest, Choice, Usage
 from appliance.formats.openai_reply import encode_message
 from appliance.formats.openai_stream_writer import DeltaWriter, Step
 from appliance.formats.sse import DONE, data_event, named_event
 
-__all__ = ["decode_request", "encode_error", "encode_reply", "stream_encoder", "usage_object"]
+__all__ = ["decode_request", "encode_error", "encode_reply", "read_head", "stream_encoder", "usage_object"]
+
+
+def read_head(body: bytes) -> RequestHead:
+    """A strict surface: the whole request is read at once. Metadata are the caller's own notes; they stay with us."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise GatewayError("VALIDATION_ERROR", f"the body holds a value that cannot be read: {error}") from None
+    request = decode_request(decoded)
+    metadata, request.metadata = request.metadata, None
+    return RequestHead(
+        model=request.model,
+        stream=request.stream,
+        include_usage=True,
+        output_cap=request.max_output_tokens,
+        n=request.n,
+        metadata=metadata,
+        request=request,
+    )
 
 
 def decode_request(body: dict[str, Any]) -> ChatRequest:
@@ -51,7 +70,7 @@ def encode_reply(reply: ChatReply, head: ReplyHead) -> dict[str, Any]:
 def _choice(choice: Choice) -> dict[str, Any]:
     out = {
         "index": choice.index,
-        "message": encode_message(choice, "reasoning"),
+        "message": encode_message(choice, "reasoning", sources=True),
         "finish_reason": choice.finish_reason,
     }
     return out | _known(choice)
@@ -59,7 +78,11 @@ def _choice(choice: Choice) -> dict[str, Any]:
 
 def _known(said: Choice | Step) -> dict[str, Any]:
     """The members that are there only when the upstream told them."""
-    told = {"native_finish_reason": said.native_finish_reason, "logprobs": said.logprobs}
+    told = {
+        "native_finish_reason": said.native_finish_reason,
+        "stop_sequence": said.stop_sequence,
+        "logprobs": said.logprobs,
+    }
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -81,7 +104,7 @@ def _token_counts(usage: Usage) -> dict[str, Any]:
 class StreamEncoder:
     def __init__(self, head: ReplyHead) -> None:
         self._frame = {"id": head.id, "model": head.model}
-        self._deltas = DeltaWriter("reasoning")
+        self._deltas = DeltaWriter("reasoning", sources=True)
 
     def encode(self, events: list[ChatEvent]) -> bytes:
         return b"".join(self._line(step) for event in events for step in self._deltas.steps(event))

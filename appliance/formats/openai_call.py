@@ -1,7 +1,8 @@
 """Tool calls in OpenAI's chat form, whole: JSON object ↔ ToolCallPart.
 
 Google's thought signature of a call travels where Google's own OpenAI-compatible API puts it:
-`tool_calls[].extra_content.google.thought_signature`.
+`tool_calls[].extra_content.google.thought_signature`. A custom tool's call is read as a call whose arguments are its
+input, so that it is counted; it is never written, since only OpenAI's own dialect has such tools.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ def new_call_id() -> str:
 
 def call_part(call: Any) -> ToolCallPart | None:
     """A call of an answer; None for what names no function."""
-    if not isinstance(call, dict) or not isinstance(function := call.get("function"), dict):
+    if not isinstance(call, dict):
         return None
+    function, custom = call.get("function"), call.get("custom")
+    if not isinstance(function, dict):
+        function = {"name": custom.get("name"), "arguments": custom.get("input")} if isinstance(custom, dict) else {}
     name = function.get("name")
     if not isinstance(name, str) or not name:
         return None
-    call_id = call.get("id")
+    call_id, signature = call.get("id"), call_signature(call.get("extra_content"))
     return ToolCallPart(
         id=call_id if isinstance(call_id, str) and call_id else new_call_id(),
         name=name,
         arguments=arguments_text(function.get("arguments")) or "{}",
-        signature=call_signature(call.get("extra_content")),
+        signature=signature,
+        origin="google" if signature else "",
     )
 
 

@@ -141,11 +141,13 @@ ERRORS: dict[str, ErrorShape] = {
     "BACKEND_RATE_LIMITED": ErrorShape(429, "requests", "rate_limit_exceeded"),
     "UPSTREAM_SHAPE_MISMATCH": ErrorShape(502, "server_error", "upstream_shape_mismatch"),
     "PROVIDER_NOT_FOUND": ErrorShape(404, "invalid_request_error", "provider_not_found"),
+    "PROVIDER_DISCOVERY_ERROR": ErrorShape(502, "server_error", "provider_discovery_error"),
     "RATE_LIMITED": ErrorShape(429, "requests", "rate_limit_exceeded"),
     "QUOTA_EXCEEDED": ErrorShape(429, "insufficient_quota", "insufficient_quota"),
     "BUDGET_EXCEEDED": ErrorShape(429, "insufficient_quota", "insufficient_quota"),
     "SHUTTING_DOWN": ErrorShape(503, "server_error", "shutting_down"),
     "JOURNAL_UNAVAILABLE": ErrorShape(503, "server_error", "journal_unavailable"),
+    "STORAGE_UNAVAILABLE": ErrorShape(503, "server_error", "storage_unavailable"),
     "INTERNAL_ERROR": ErrorShape(500, "server_error", "internal_error"),
 }
 

@@ -18,6 +18,7 @@ from appliance.formats.chat import (
     ImagePart,
     Message,
     Part,
+    ReasoningPart,
     RefusalPart,
     TextPart,
     ToolCallPart,
@@ -25,7 +26,7 @@ from appliance.formats.chat import (
 )
 from appliance.formats.members import Members, kind, one_of, text
 from appliance.formats.openai_call import call_signature
-from appliance.formats.openai_reasoning import ENCRYPTED_TYPE, TEXT_TYPES, reasoning_parts
+from appliance.formats.openai_reasoning import ENCRYPTED_TYPE, TEXT_TYPES, reasoning_parts, stands_alone
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
@@ -60,11 +61,14 @@ def _assistant_parts(message: Members) -> list[Part]:
         if message.value(name) is not None:
             raise invalid(message.at(name), f"is not served: {instead}")
     calls = [_call_part(call, f"{message.at('tool_calls')}.{i}") for i, call in enumerate(message.items("tool_calls"))]
-    parts: list[Part] = [*_reasoning(message)]
+    reasoning = _reasoning(message)
+    signatures = [part for part in reasoning if stands_alone(part)]
+    parts: list[Part] = [part for part in reasoning if not stands_alone(part)]
     content, refusal = message.value("content"), message.text("refusal")
     # An empty string beside calls is how many servers write null; some providers refuse empty text.
     if content is not None and not (content == "" and (calls or parts or refusal)):
         parts += _content_parts(content, message.at("content"), "assistant")
+    parts += signatures
     if refusal:
         parts.append(RefusalPart(refusal))
     parts += calls
@@ -73,15 +77,15 @@ def _assistant_parts(message: Members) -> list[Part]:
     return parts
 
 
-def _reasoning(message: Members) -> list[Part]:
+def _reasoning(message: Members) -> list[ReasoningPart]:
     plain = message.text("reasoning_content") or message.text("reasoning")
     details = message.items("reasoning_details")
     for i, value in enumerate(details):
         detail = Members(value, f"{message.at('reasoning_details')}.{i}")
         detail.word("type", (*TEXT_TYPES, ENCRYPTED_TYPE))
-        for name in ("text", "summary", "signature", "data"):
+        for name in ("text", "summary", "signature", "data", "format", "id"):
             detail.text(name)
-    return [*reasoning_parts(plain, details)]
+    return reasoning_parts(plain, details)
 
 
 def _call_part(value: Any, path: str) -> ToolCallPart:
@@ -92,11 +96,13 @@ def _call_part(value: Any, path: str) -> ToolCallPart:
     arguments = function.needed("arguments")
     if not isinstance(arguments, str):
         raise invalid(function.at("arguments"), f"must be a string that holds JSON, not {kind(arguments)}")
+    signature = call_signature(call.value("extra_content"))
     return ToolCallPart(
         id=call.needed_text("id"),
         name=function.needed_text("name"),
         arguments=arguments or "{}",
-        signature=call_signature(call.value("extra_content")),
+        signature=signature,
+        origin="google" if signature else "",
         cache=call.plain_object("cache_control"),
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from appliance.errors import GatewayError
 from appliance.formats.base import ReplyHead
-from appliance.formats.chat import ChatReply, Choice, RefusalPart, TextPart, ToolCallPart
+from appliance.formats.chat import ChatReply, Choice, Citation, Part, RefusalPart, TextPart, ToolCallPart
 from appliance.formats.openai_call import call_object, call_part
-from appliance.formats.openai_content import finish_words, known_logprobs, said_parts
+from appliance.formats.openai_citations import citations_in, listed_citations, parts_annotations
+from appliance.formats.openai_content import finish_words, known_logprobs, said_parts, stop_text
 from appliance.formats.openai_error import error_in
 from appliance.formats.openai_reasoning import reasoning_details, reasoning_text
 from appliance.formats.openai_usage import decode_usage, encode_usage
@@ -28,17 +29,18 @@ def decode_reply(body: Any) -> ChatReply:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         raise _mismatch("has no choices")
+    listed = listed_citations(body.get("search_results"), body.get("citations"))
     return ChatReply(
         id=_string(body.get("id")),
         model=_string(body.get("model")),
         created=seconds(body.get("created")),
-        choices=[_decode_choice(choice, i) for i, choice in enumerate(choices)],
+        choices=[_decode_choice(choice, i, listed) for i, choice in enumerate(choices)],
         usage=decode_usage(body.get("usage")),
         extra=reply_extra(body.get("system_fingerprint"), body.get("service_tier")),
     )
 
 
-def _decode_choice(choice: Any, position: int) -> Choice:
+def _decode_choice(choice: Any, position: int, listed_sources: list[Citation]) -> Choice:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise _mismatch(f"has no message in choice {position}")
@@ -46,7 +48,9 @@ def _decode_choice(choice: Any, position: int) -> Choice:
     if content is not None and not isinstance(content, str | list):
         raise _mismatch(f"has content of another type than text in choice {position}")
     reasoning = [message.get("reasoning_content"), message.get("reasoning")]
-    said = said_parts(content, message.get("refusal"), reasoning, message.get("reasoning_details"))
+    details, extra_content = message.get("reasoning_details"), message.get("extra_content")
+    said: list[Part] = [*said_parts(content, message.get("refusal"), reasoning, details, extra_content)]
+    _cite(said, citations_in(message.get("annotations")) or listed_sources)
     calls = message.get("tool_calls")
     listed = calls if isinstance(calls, list) else []
     if isinstance(legacy := message.get("function_call"), dict):
@@ -58,8 +62,18 @@ def _decode_choice(choice: Any, position: int) -> Choice:
         parts=[*said, *(part for call in listed if (part := call_part(call)) is not None)],
         finish_reason=finish_reason,
         native_finish_reason=native,
+        stop_sequence=stop_text(choice.get("stop_reason"), choice.get("matched_stop"))
+        if finish_reason == "stop"
+        else None,
         logprobs=known_logprobs(choice.get("logprobs")),
     )
+
+
+def _cite(parts: list[Part], citations: list[Citation]) -> None:
+    """The places of citations count in the whole text, so they may stand with its last part."""
+    last = next((part for part in reversed(parts) if isinstance(part, TextPart)), None)
+    if last is not None:
+        last.citations = citations
 
 
 def reply_extra(system_fingerprint: Any, service_tier: Any) -> dict[str, Any]:
@@ -107,16 +121,20 @@ def client_extra(extra: dict[str, Any]) -> dict[str, Any]:
 
 def _encode_choice(choice: Choice) -> dict[str, Any]:
     message = encode_message(choice, "reasoning_content")
-    return {
+    out = {
         "index": choice.index,
         "message": {"refusal": None} | message,
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason,
     }
+    return out | ({"native_finish_reason": choice.native_finish_reason} if choice.native_finish_reason else {})
 
 
-def encode_message(choice: Choice, reasoning_member: str) -> dict[str, Any]:
-    """The message of a choice. Content is null when calls or a refusal stand in its place."""
+def encode_message(choice: Choice, reasoning_member: str, *, sources: bool = False) -> dict[str, Any]:
+    """The message of a choice. Content is null when calls or a refusal stand in its place.
+
+    `sources` also shows citations without an address.
+    """
     parts = choice.parts
     content = "".join(part.text for part in parts if isinstance(part, TextPart))
     refusal = "".join(part.text for part in parts if isinstance(part, RefusalPart))
@@ -124,6 +142,8 @@ def encode_message(choice: Choice, reasoning_member: str) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None if not content and (calls or refusal) else content}
     if refusal:
         message["refusal"] = refusal
+    if annotations := parts_annotations(parts, sources=sources):
+        message["annotations"] = annotations
     if reasoning := reasoning_text(parts):
         message[reasoning_member] = reasoning
     if details := reasoning_details(parts):

@@ -2,7 +2,9 @@
 
 A known member with a wrong value is a VALIDATION_ERROR that names it; null means that an optional member is absent;
 a member that is not known goes to `extra` unchanged. Beyond OpenAI's members it knows `reasoning`, an object with
-`effort`, `max_tokens` (also written `budget_tokens`) and `enabled`, and `cache_control` on tools.
+`effort`, `max_tokens` (also written `budget_tokens`), `enabled`, `exclude` and `summary`; `top_k`; `cache_control` on
+tools; and the marks of a last assistant message that the model is to continue: `prefix` or `partial` in it (Mistral,
+DeepSeek, Qwen), `continue_final_message` beside it (vLLM).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from appliance.formats.openai_message import decode_message
 MAX_STOPS = 16
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20
+SUMMARIES = ("auto", "concise", "detailed", "none")
 
 
 def decode_request(body: dict[str, Any]) -> ChatRequest:
@@ -34,6 +37,7 @@ def decode_request(body: dict[str, Any]) -> ChatRequest:
         max_output_tokens=_max_output_tokens(members),
         temperature=members.number("temperature", 0, 2),
         top_p=members.number("top_p", 0, 1),
+        top_k=_top_k(members),
         stop=_stop(members),
         seed=members.integer("seed"),
         n=members.integer("n", 1, MAX_CHOICES) or 1,
@@ -47,6 +51,7 @@ def decode_request(body: dict[str, Any]) -> ChatRequest:
         presence_penalty=members.number("presence_penalty", -2, 2),
         frequency_penalty=members.number("frequency_penalty", -2, 2),
         user=members.text("user"),
+        prefill=_prefill(members),
         metadata=_metadata(members),
     )
     request.extra = members.rest()
@@ -60,6 +65,19 @@ def _messages(members: Members) -> list[Message]:
     if not messages:
         raise invalid("messages", "must hold at least one message")
     return [decode_message(message, f"messages.{i}") for i, message in enumerate(messages)]
+
+
+def _prefill(members: Members) -> bool:
+    messages = items(members.needed("messages"), "messages")
+    last = Members(messages[-1], f"messages.{len(messages) - 1}")
+    marks = [last.flag("prefix"), last.flag("partial"), members.flag("continue_final_message")]
+    return last.value("role") == "assistant" and any(marks)
+
+
+def _top_k(members: Members) -> int | None:
+    """Servers that know it switch it off by 0 or -1."""
+    top_k = members.integer("top_k", -1)
+    return top_k if top_k and top_k > 0 else None
 
 
 def _max_output_tokens(members: Members) -> int | None:
@@ -133,15 +151,24 @@ def _reasoning(members: Members) -> ReasoningOptions | None:
     effort = effort or options.text("effort")
     budgets = (options.integer("max_tokens", 0), options.integer("budget_tokens", 0))
     budget = next((tokens for tokens in budgets if tokens is not None), None)
-    enabled = options.flag("enabled")
+    enabled, summary = options.flag("enabled"), _summary(options)
     for name in options.rest():
         if name != "effort":
-            raise invalid(options.at(name), "is not known; reasoning takes effort, max_tokens and enabled")
+            raise invalid(options.at(name), f"is not known; reasoning takes {REASONING_MEMBERS}")
     if enabled is False:
-        return ReasoningOptions(budget_tokens=0)
+        return ReasoningOptions(budget_tokens=0, summary=summary)
     if enabled and not effort and budget is None:
         effort = "medium"
-    return ReasoningOptions(effort, budget) if effort or budget is not None else None
+    return ReasoningOptions(effort, budget, summary) if effort or summary or budget is not None else None
+
+
+REASONING_MEMBERS = "effort, max_tokens, enabled, exclude and summary"
+
+
+def _summary(options: Members) -> str | None:
+    exclude = options.flag("exclude")
+    summary = None if options.value("summary") is None else options.word("summary", SUMMARIES)
+    return "none" if exclude else summary
 
 
 def _metadata(members: Members) -> dict[str, Any] | None:

@@ -1,208 +1,157 @@
-"""ChatRequest → the body that an OpenAI-protocol upstream gets.
+"""ChatRequest → the body that an OpenAI-protocol upstream gets, in the words of its Quirks.
 
-Not sent, because OpenAI's form has no request member for it: reasoning of earlier turns (OpenAI's own SDK has none, and
-the server refuses unknown ones), the error mark of a tool result, citations. Metadata is sent only with `store`, since
-OpenAI refuses it otherwise. What only some upstreams understand is asked of HABITS, by the upstream model's name.
+It must not lose what the caller asked for: what a server has no word for is refused in openai_gaps.py. Equal requests
+give equal bytes, since order is as written.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from appliance.errors import GatewayError, invalid
-from appliance.formats.chat import (
-    AudioPart,
-    ChatRequest,
-    FilePart,
-    ImagePart,
-    Message,
-    Part,
-    ReasoningOptions,
-    ReasoningPart,
-    RefusalPart,
-    ResponseFormat,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    ToolChoice,
-    ToolResultPart,
-)
-from appliance.formats.openai_call import call_object
-
-HABITS = {
-    "max_completion_tokens": re.compile(r"(?:^|/)(?:o[1-9]|gpt-[5-9]|gpt-\d\d)(?![a-z\d])", re.IGNORECASE),
-    "thought_signature": re.compile(r"gemini", re.IGNORECASE),
-    "cache_control": re.compile(r"claude|qwen", re.IGNORECASE),
-}
-"""Upstream models that want or take a member which others refuse."""
-
-EFFORT_OF_BUDGET = ((0, "none"), (4096, "low"), (16384, "medium"))
-"""Most thinking tokens for each effort: OpenAI's form has words, no numbers. Above the last it is `high`."""
+from appliance.errors import invalid
+from appliance.formats.chat import ChatRequest, ResponseFormat, Tool
+from appliance.formats.json_answer import by_forced_tool
+from appliance.formats.openai_gaps import has_format, is_only_tool, kept_extra, lacks, refuse_uncarriable
+from appliance.formats.openai_messages_writer import encode_messages, takes_hints, with_hint
+from appliance.formats.openai_quirks import OPENAI, Quirks, matches, thinking_of
+from appliance.formats.openai_thinking import OFF, effort, thinking_members
 
 
-def encode_request(request: ChatRequest, upstream_model: str) -> dict[str, Any]:
-    body: dict[str, Any] = {**request.extra, "model": upstream_model}
-    hints = _has_habit("cache_control", upstream_model)
-    signed = _has_habit("thought_signature", upstream_model)
-    body["messages"] = [out for message in request.messages for out in _messages(message, hints, signed)]
+def encode_request(request: ChatRequest, upstream_model: str, quirks: Quirks = OPENAI) -> dict[str, Any]:
+    refuse_uncarriable(request, quirks, upstream_model)
+    request = _with_forced_answer(request, quirks, upstream_model)
+    extra = kept_extra(request, quirks, upstream_model)
+    body: dict[str, Any] = {**_defaults(request, quirks, upstream_model), **extra, "model": upstream_model}
+    body["messages"] = encode_messages(request, quirks, upstream_model)
     body.pop("stream_options", None)
     if request.stream:
         body["stream"] = True
-        body["stream_options"] = {**request.extra.get("stream_options", {}), "include_usage": True}
+        if quirks.asks_usage:
+            body["stream_options"] = {**extra.get("stream_options", {}), "include_usage": True}
     if request.max_output_tokens is not None:
-        long_name = _has_habit("max_completion_tokens", upstream_model)
-        body["max_completion_tokens" if long_name else "max_tokens"] = request.max_output_tokens
+        body[output_cap(quirks, upstream_model)] = request.max_output_tokens
     if request.stop:
         body["stop"] = request.stop
     if request.n != 1:
         body["n"] = request.n
-    if request.tools:
-        body["tools"] = [_tool(tool, hints) for tool in request.tools]
-    if request.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(request.tool_choice)
+    body |= _tools(request, quirks, upstream_model)
     if request.response_format is not None:
-        body["response_format"] = _response_format(request.response_format)
-    if request.reasoning is not None and (effort := _effort(request.reasoning)):
-        body["reasoning_effort"] = effort
-    if request.metadata is not None and request.extra.get("store"):
+        body["response_format"] = _response_format(request.response_format, quirks)
+    body |= _thinking(request, extra, quirks, upstream_model)
+    if request.metadata is not None and _takes_metadata(quirks, extra):
         body["metadata"] = request.metadata
-    for name in _SAME_NAME:
-        if (value := getattr(request, name)) is not None:
-            body[name] = value
+    body |= _sampling(request, quirks, upstream_model)
+    if request.prefill:
+        body |= quirks.prefill_options
     return body
 
 
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "seed",
-    "parallel_tool_calls",
-    "logprobs",
-    "top_logprobs",
-    "presence_penalty",
-    "frequency_penalty",
-    "user",
-)
+def output_cap(quirks: Quirks, upstream_model: str) -> str:
+    """The name of the member that caps the output."""
+    return "max_completion_tokens" if matches(quirks.long_cap, upstream_model) else "max_tokens"
 
 
-def _has_habit(habit: str, upstream_model: str) -> bool:
-    return HABITS[habit].search(upstream_model) is not None
+def _defaults(request: ChatRequest, quirks: Quirks, upstream_model: str) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for models, values, against in quirks.defaults:
+        if matches(models, upstream_model) and not any(name in request.extra for name in against):
+            members |= values
+    return members
 
 
-# -- messages ---------------------------------------------------------------------------------------------------------
+def _takes_metadata(quirks: Quirks, extra: dict[str, Any]) -> bool:
+    """OpenAI refuses it without `store`."""
+    return quirks.metadata == "always" or (quirks.metadata == "with_store" and bool(extra.get("store")))
 
 
-def _messages(message: Message, hints: bool, signed: bool) -> list[dict[str, Any]]:
-    if message.role == "tool":
-        return [_tool_result(part) for part in message.parts]
-    out: dict[str, Any] = {"role": message.role}
-    if message.role == "assistant":
-        out |= _assistant(message.parts, hints, signed)
-    else:
-        out["content"] = _content(message.parts, hints)
-    if message.name:
-        out["name"] = message.name
-    return [out]
+_SAME_NAME = ("temperature", "top_p", "top_k", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty")
 
 
-def _assistant(parts: list[Part], hints: bool, signed: bool) -> dict[str, Any]:
-    said: list[Part] = [part for part in parts if not isinstance(part, ReasoningPart | RefusalPart | ToolCallPart)]
-    refusal = "".join(part.text for part in parts if isinstance(part, RefusalPart))
-    calls = [_call(part, hints, signed) for part in parts if isinstance(part, ToolCallPart)]
-    out: dict[str, Any] = {"content": _content(said, hints) if said else None if calls or refusal else ""}
-    if refusal:
-        out["refusal"] = refusal
-    if calls:
-        out["tool_calls"] = calls
-    return out
+def _sampling(request: ChatRequest, quirks: Quirks, upstream_model: str) -> dict[str, Any]:
+    """What a server lacks and the caller did not need (a penalty of 0, logprobs: false) is left out."""
+    lacking = lacks(quirks, upstream_model)
+    members = {name: getattr(request, name) for name in _SAME_NAME if name not in lacking}
+    members[quirks.seed] = request.seed
+    if quirks.user:
+        members["user"] = request.user
+    return _present(members)
 
 
-def _call(part: ToolCallPart, hints: bool, signed: bool) -> dict[str, Any]:
-    call = call_object(part)
-    if not signed:
-        call.pop("extra_content", None)
-    if hints and part.cache:
-        call["cache_control"] = part.cache
-    return call
+# -- tools and structured output --------------------------------------------------------------------------------------
 
 
-def _tool_result(part: Part) -> dict[str, Any]:
-    if not isinstance(part, ToolResultPart):
-        raise _cannot_carry(part, "in a message of role tool")
-    for inner in part.parts:
-        if not isinstance(inner, TextPart):
-            raise _cannot_carry(inner, "in a tool result; it takes text only")
-    content = "\n".join(inner.text for inner in part.parts if isinstance(inner, TextPart))
-    return {"role": "tool", "tool_call_id": part.call_id, "content": content}
+def _with_forced_answer(request: ChatRequest, quirks: Quirks, upstream_model: str) -> ChatRequest:
+    wanted = request.response_format
+    if wanted is None or wanted.kind == "text" or has_format(wanted.kind, quirks, upstream_model):
+        return request
+    return by_forced_tool(request)
 
 
-def _content(parts: list[Part], hints: bool) -> str | list[dict[str, Any]]:
-    if len(parts) == 1 and isinstance(only := parts[0], TextPart) and not (hints and only.cache):
-        return only.text
-    return [_content_part(part, hints) for part in parts]
+def _tools(request: ChatRequest, quirks: Quirks, upstream_model: str) -> dict[str, Any]:
+    mode = request.tool_choice.mode if request.tool_choice else "auto"
+    # A server that cannot be told to leave its tools alone must not see them.
+    if not request.tools or (mode == "none" and "none" not in quirks.tool_choices):
+        return {}
+    hints = takes_hints(quirks, upstream_model)
+    members: dict[str, Any] = {"tools": [_tool(tool, hints, quirks) for tool in request.tools]}
+    if request.tool_choice is not None:
+        members["tool_choice"] = _tool_choice(request, quirks)
+    if request.parallel_tool_calls is not None and "parallel_tool_calls" not in quirks.lacks:
+        members["parallel_tool_calls"] = request.parallel_tool_calls
+    return members
 
 
-def _content_part(part: Part, hints: bool) -> dict[str, Any]:
-    match part:
-        case TextPart():
-            out: dict[str, Any] = {"type": "text", "text": part.text}
-        case ImagePart():
-            image = {"url": part.url or f"data:{part.media_type};base64,{part.data}"}
-            out = {"type": "image_url", "image_url": image | {"detail": part.detail} if part.detail else image}
-        case AudioPart():
-            return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
-        case FilePart():
-            out = {"type": "file", "file": _file(part)}
-        case _:
-            raise _cannot_carry(part, "in a message's content")
-    return out | {"cache_control": part.cache} if hints and part.cache else out
-
-
-def _file(part: FilePart) -> dict[str, str]:
-    if part.file_id:
-        return {"file_id": part.file_id} | ({"filename": part.filename} if part.filename else {})
-    if part.data is None:
-        raise invalid("messages", "a file given by URL cannot be sent to an OpenAI-protocol upstream; send its data")
-    return {"filename": part.filename or "document", "file_data": f"data:{part.media_type};base64,{part.data}"}
-
-
-def _cannot_carry(part: Part, where: str) -> GatewayError:
-    name = type(part).__struct_config__.tag
-    return invalid("messages", f"a part of type {name} cannot be sent to an OpenAI-protocol upstream {where}")
-
-
-# -- options ----------------------------------------------------------------------------------------------------------
-
-
-def _tool(tool: Tool, hints: bool) -> dict[str, Any]:
+def _tool(tool: Tool, hints: bool, quirks: Quirks) -> dict[str, Any]:
     function = {
         "name": tool.name,
         "description": tool.description,
         "parameters": tool.parameters,
-        "strict": tool.strict,
+        "strict": None if "strict" in quirks.lacks else tool.strict,
     }
     out: dict[str, Any] = {"type": "function", "function": _present(function)}
-    return out | {"cache_control": tool.cache} if hints and tool.cache else out
+    return with_hint(out, tool.cache, quirks) if hints else out
 
 
-def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+def _tool_choice(request: ChatRequest, quirks: Quirks) -> str | dict[str, Any]:
+    choice = request.tool_choice
+    assert choice is not None
     if choice.mode == "tool":
-        return {"type": "function", "function": {"name": choice.name}}
-    return choice.mode
+        return _named(choice.name)
+    if choice.mode != "required":
+        return choice.mode
+    if "required" not in quirks.tool_choices and is_only_tool(request, quirks):
+        return _named(request.tools[0].name)
+    return quirks.required
 
 
-def _response_format(asked: ResponseFormat) -> dict[str, Any]:
+def _named(name: str | None) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def _response_format(asked: ResponseFormat, quirks: Quirks) -> dict[str, Any]:
     if asked.kind != "json_schema":
         return {"type": asked.kind}
     schema = {"name": asked.name, "description": asked.description, "schema": asked.schema, "strict": asked.strict}
-    return {"type": "json_schema", "json_schema": _present(schema)}
+    return {"type": "json_schema", quirks.schema_member: _present(schema)}
 
 
-def _effort(reasoning: ReasoningOptions) -> str | None:
-    if reasoning.effort or reasoning.budget_tokens is None:
-        return reasoning.effort
-    return next((word for most, word in EFFORT_OF_BUDGET if reasoning.budget_tokens <= most), "high")
+# -- thinking ---------------------------------------------------------------------------------------------------------
+
+
+def _thinking(request: ChatRequest, extra: dict[str, Any], quirks: Quirks, upstream_model: str) -> dict[str, Any]:
+    options = request.reasoning
+    if _must_not_think(request, quirks, upstream_model):
+        if options is not None and effort(options) not in (None, "none"):
+            raise invalid("reasoning_effort", "this target cannot think when a tool is forced; remove one of the two")
+        options = OFF
+    elif not request.stream and matches(quirks.thinks_in_streams_only, upstream_model):
+        options = options or (None if "enable_thinking" in extra else OFF)
+    return thinking_members(options, extra, quirks, upstream_model)
+
+
+def _must_not_think(request: ChatRequest, quirks: Quirks, upstream_model: str) -> bool:
+    forces = request.tool_choice is not None and request.tool_choice.mode in ("required", "tool")
+    return forces and quirks.forcing_stops_thinking and thinking_of(quirks, upstream_model) is not None
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:

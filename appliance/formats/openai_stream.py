@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from appliance.errors import GatewayError
 from appliance.formats.chat import (
     ChatEvent,
+    Citation,
     Ended,
     Failed,
     Finished,
@@ -25,7 +26,8 @@ from appliance.formats.chat import (
     TextPart,
     UsageSeen,
 )
-from appliance.formats.openai_content import finish_words, known_logprobs, said_parts
+from appliance.formats.openai_citations import citations_in, listed_citations
+from appliance.formats.openai_content import finish_words, known_logprobs, said_parts, stop_text
 from appliance.formats.openai_error import error_in
 from appliance.formats.openai_reply import reply_extra, seconds
 from appliance.formats.openai_stream_calls import CallPiece, FunctionPiece, StreamCalls
@@ -41,6 +43,9 @@ class _Delta(Struct):
     reasoning_details: Any = None
     tool_calls: list[CallPiece] | None = None
     function_call: FunctionPiece | None = None
+    annotations: Any = None
+    extra_content: Any = None
+    audio: Any = None
 
 
 class _Choice(Struct):
@@ -49,6 +54,8 @@ class _Choice(Struct):
     message: _Delta | None = None
     finish_reason: Any = None
     logprobs: Any = None
+    stop_reason: Any = None
+    matched_stop: Any = None
 
 
 class _Chunk(Struct):
@@ -62,6 +69,8 @@ class _Chunk(Struct):
     error: Any = None
     system_fingerprint: Any = None
     service_tier: Any = None
+    citations: Any = None
+    search_results: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -76,6 +85,9 @@ class StreamDecoder:
         self._calls = StreamCalls()
         self._spoke: set[int] = set()
         self._finished: set[int] = set()
+        self._cited: set[int] = set()
+        self._sources: list[Citation] = []
+        self._unsigned: dict[int, str] = {}
 
     def feed(self, event: SseEvent) -> list[ChatEvent]:
         data = event.data.strip()
@@ -90,6 +102,8 @@ class StreamDecoder:
         try:
             chunk = _CHUNK.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            if event.name not in ("", "message"):
+                return []  # a server's own notice beside the chunks
             raise _mismatch(data, str(fault)) from fault
         return self._events(chunk, data, event.name)
 
@@ -106,6 +120,8 @@ class StreamDecoder:
             raise _mismatch(data, "no choices")
         if chunk.choices and not failed:
             self._start(chunk, events)
+            if chunk.citations or chunk.search_results:
+                self._sources = listed_citations(chunk.search_results, chunk.citations) or self._sources
             for choice in chunk.choices:
                 self._speak(choice, events)
             self.complete = bool(self._spoke) and self._spoke <= self._finished
@@ -135,6 +151,12 @@ class StreamDecoder:
         before = len(events)
         if delta is not None:
             _say(index, delta, known_logprobs(choice.logprobs), events)
+            for event in events[before:]:
+                if type(event) is ReasoningDelta:
+                    self._count_once(index, event)
+            if delta.annotations and (citations := citations_in(delta.annotations)):
+                self._cited.add(index)
+                events.append(TextDelta(index, "", citations=citations))
             pieces = delta.tool_calls or []
             if delta.function_call is not None:
                 pieces = [*pieces, CallPiece(index=-1, function=delta.function_call)]
@@ -143,27 +165,46 @@ class StreamDecoder:
                     events.append(call)
         if len(events) > before:
             self._spoke.add(index)
+        if choice.finish_reason is not None and index not in self._finished:
+            self._finish(index, choice, events)
+
+    def _count_once(self, index: int, event: ReasoningDelta) -> None:
+        """Another gateway's signed entry, as ours, repeats the text that it covers and that has come before."""
+        if event.signature or event.redacted:
+            if event.text == self._unsigned.pop(index, ""):
+                event.text = ""
+        else:
+            self._unsigned[index] = self._unsigned.get(index, "") + event.text
+
+    def _finish(self, index: int, choice: _Choice, events: list[ChatEvent]) -> None:
         reason, native = finish_words(choice.finish_reason)
-        if reason is not None and index not in self._finished:
-            self._spoke.add(index)
-            self._finished.add(index)
-            events.append(Finished(index, reason, native))
+        if reason is None:
+            return
+        self._spoke.add(index)
+        self._finished.add(index)
+        if self._sources and index not in self._cited:
+            events.append(TextDelta(index, "", citations=self._sources))
+        events += self._calls.without_arguments(index)
+        stop = stop_text(choice.stop_reason, choice.matched_stop) if reason == "stop" else None
+        events.append(Finished(index, reason, native, stop))
 
 
 def _say(index: int, delta: _Delta, logprobs: Any, events: list[ChatEvent]) -> None:
     content, refusal = delta.content, delta.refusal
     reasoning = [delta.reasoning_content, delta.reasoning]
-    if type(content) is str and content and not refusal and not any(reasoning) and not delta.reasoning_details:
+    beside = refusal or any(reasoning) or delta.reasoning_details or delta.extra_content
+    if type(content) is str and content and not beside:
         events.append(TextDelta(index, content, logprobs))
         return
-    for part in said_parts(content, refusal, reasoning, delta.reasoning_details):
+    for part in said_parts(content, refusal, reasoning, delta.reasoning_details, delta.extra_content):
         if isinstance(part, ReasoningPart):
-            events.append(ReasoningDelta(index, part.text, part.signature, part.redacted))
+            events.append(ReasoningDelta(index, part.text, part.signature, part.redacted, part.origin, part.id))
             continue
         kind = TextDelta if isinstance(part, TextPart) else RefusalDelta
         events.append(kind(index, part.text, logprobs))
         logprobs = None
-    if logprobs is not None:
+    if logprobs is not None or (delta.audio and not content):
+        # Spoken answers have no canonical form. They pass between OpenAI's own sides, where an answer has begun by now.
         events.append(TextDelta(index, "", logprobs))
 
 
@@ -183,6 +224,8 @@ def _failed(body: Any) -> Failed:
         message=error.message or "the upstream broke off without saying why",
         type=error.type,
         status=next((status for number in numbers if (status := _http_status(number)) is not None), None),
+        code=error.code,
+        retry_after=error.retry_after,
     )
 
 

@@ -19,11 +19,19 @@ class FunctionPiece(Struct):
     arguments: Any = None
 
 
+class CustomPiece(Struct):
+    """A custom tool's call: free text in place of arguments (see openai_call.py)."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class CallPiece(Struct):
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
     extra_content: Any = None
+    custom: CustomPiece | None = None
 
 
 class _Call(Struct):
@@ -32,6 +40,7 @@ class _Call(Struct):
     ordinal: int
     said_id: str
     name: str
+    has_arguments: bool = False
 
 
 class StreamCalls:
@@ -41,16 +50,22 @@ class StreamCalls:
 
     def delta(self, choice: int, piece: CallPiece) -> ToolCallDelta | None:
         """None for a piece that names no function and continues no call."""
-        function = piece.function or FunctionPiece()
+        function = piece.function or _free_text(piece.custom)
         name, said_id = function.name or "", piece.id or ""
         arguments, signature = arguments_text(function.arguments), call_signature(piece.extra_content)
-        call = self._known(choice, piece.index, said_id, name)
-        if call is not None:
-            return ToolCallDelta(choice, call.ordinal, arguments=arguments, signature=signature)
-        if not name:
-            return None
-        call = self._begin(choice, piece.index, said_id, name)
-        return ToolCallDelta(choice, call.ordinal, said_id or new_call_id(), name, arguments, signature)
+        origin = "google" if signature else ""
+        call, call_id = self._known(choice, piece.index, said_id, name), None
+        if call is None:
+            if not name:
+                return None
+            call, call_id = self._begin(choice, piece.index, said_id, name), said_id or new_call_id()
+        call.has_arguments = call.has_arguments or bool(arguments.strip()) or piece.custom is not None
+        return ToolCallDelta(choice, call.ordinal, call_id, name if call_id else None, arguments, signature, origin)
+
+    def without_arguments(self, choice: int) -> list[ToolCallDelta]:
+        """At a choice's end: what makes the arguments of its calls JSON that came without any. Asked once."""
+        calls = [call for call in self._of_choice.get(choice, ()) if not call.has_arguments]
+        return [ToolCallDelta(choice, call.ordinal, arguments="{}") for call in calls]
 
     def _known(self, choice: int, index: int | None, said_id: str, name: str) -> _Call | None:
         """The call that a piece continues. Another id, or without an id another name, begins a new one."""
@@ -71,3 +86,7 @@ class StreamCalls:
         if index is not None:
             self._by_index[choice, index] = call
         return call
+
+
+def _free_text(custom: CustomPiece | None) -> FunctionPiece:
+    return FunctionPiece(custom.name, custom.input) if custom else FunctionPiece()

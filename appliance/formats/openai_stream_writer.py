@@ -2,6 +2,7 @@
 
 Beyond OpenAI's members a delta may have `reasoning_content`, and `reasoning_details` where a signature or encrypted
 reasoning must come back: each entry is whole, with the text that its signature covers (see openai_reasoning.py).
+A finish reason that is not one of OpenAI's own goes with the upstream's word in `native_finish_reason`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from appliance.formats.chat import (
     Usage,
 )
 from appliance.formats.openai_call import signature_member
+from appliance.formats.openai_citations import annotations_of
 from appliance.formats.openai_error import encode_error
-from appliance.formats.openai_reasoning import details_of
+from appliance.formats.openai_reasoning import details_of, stands_alone
 from appliance.formats.openai_reply import client_extra
 from appliance.formats.openai_usage import encode_usage
 from appliance.formats.sse import DONE, data_event
@@ -54,12 +56,14 @@ class StreamEncoder:
                 self._frame |= client_extra(event.extra)
                 continue
             for step in self._deltas.steps(event):
-                choice = {
+                choice: dict[str, Any] = {
                     "index": step.choice,
                     "delta": step.delta,
                     "logprobs": step.logprobs,
                     "finish_reason": step.finish_reason,
                 }
+                if step.native_finish_reason:
+                    choice["native_finish_reason"] = step.native_finish_reason
                 lines.append(data_event(msgspec.json.encode(self._frame | {"choices": [choice]} | self._usage)))
         return b"".join(lines)
 
@@ -81,30 +85,41 @@ class Step(NamedTuple):
     delta: dict[str, Any]
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
+    stop_sequence: str | None = None
     logprobs: Any = None
 
 
-class DeltaWriter:
-    """Events → deltas in OpenAI's form; knows which choices have begun, and the reasoning that is not signed yet."""
+OPENING = {"role": "assistant", "content": ""}
 
-    def __init__(self, reasoning_member: str) -> None:
+
+class DeltaWriter:
+    """Events → deltas in OpenAI's form; knows which choices have begun, and the reasoning that is not signed yet.
+
+    Entries of lists that come in several deltas are numbered: OpenAI's SDK joins such lists by `index`. `sources` also
+    shows citations without an address.
+    """
+
+    def __init__(self, reasoning_member: str, *, sources: bool = False) -> None:
+        self.begun: set[int] = set()
         self._reasoning_member = reasoning_member
-        self._begun: set[int] = set()
+        self._sources = sources
         self._unsigned: dict[int, list[str]] = {}
+        self._written: dict[tuple[int, str], int] = {}
 
     def steps(self, event: ChatEvent) -> list[Step]:
-        step = self._step(event)
+        """A choice opens with its role, before its first word."""
+        step = self.step(event)
         if step is None:
             return []
-        if step.choice in self._begun:
+        if step.choice in self.begun:
             return [step]
-        self._begun.add(step.choice)
-        return [Step(step.choice, {"role": "assistant", "content": ""}), step]
+        self.begun.add(step.choice)
+        return [Step(step.choice, OPENING), step]
 
-    def _step(self, event: ChatEvent) -> Step | None:
+    def step(self, event: ChatEvent) -> Step | None:
         match event:
             case TextDelta():
-                return Step(event.choice, {"content": event.text}, logprobs=event.logprobs)
+                return self._text(event)
             case ReasoningDelta():
                 return Step(event.choice, self._reasoning(event))
             case ToolCallDelta():
@@ -112,19 +127,38 @@ class DeltaWriter:
             case RefusalDelta():
                 return Step(event.choice, {"refusal": event.text}, logprobs=event.logprobs)
             case Finished():
-                return Step(event.choice, {}, event.finish_reason, event.native_finish_reason)
+                native = event.native_finish_reason
+                return Step(event.choice, {}, event.finish_reason, native, event.stop_sequence)
             case _:
                 return None
 
+    def note(self, event: ReasoningDelta) -> None:
+        """Reasoning that left by another way, and is part of what a later signature covers."""
+        self._unsigned.setdefault(event.choice, []).append(event.text)
+
+    def _text(self, event: TextDelta) -> Step | None:
+        if not event.citations:
+            return Step(event.choice, {"content": event.text}, logprobs=event.logprobs)
+        delta: dict[str, Any] = {"content": event.text} if event.text else {}
+        if annotations := annotations_of(event.citations, sources=self._sources):
+            delta["annotations"] = self._numbered(event.choice, "annotations", annotations)
+        return Step(event.choice, delta, logprobs=event.logprobs) if delta or event.logprobs is not None else None
+
     def _reasoning(self, event: ReasoningDelta) -> dict[str, Any]:
         delta: dict[str, Any] = {self._reasoning_member: event.text} if event.text else {}
-        texts = self._unsigned.setdefault(event.choice, [])
-        texts.append(event.text)
         if not event.signature and not event.redacted:
+            self.note(event)
             return delta
-        part = ReasoningPart("".join(texts), event.signature, event.redacted)
-        texts.clear()
-        return delta | {"reasoning_details": details_of(part)}
+        text = event.text
+        if not stands_alone(ReasoningPart(event.text, event.signature, None, event.origin)):
+            text = "".join(self._unsigned.pop(event.choice, [])) + text
+        details = details_of(ReasoningPart(text, event.signature, event.redacted, event.origin, event.id))
+        return delta | {"reasoning_details": self._numbered(event.choice, "reasoning_details", details)}
+
+    def _numbered(self, choice: int, member: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        first = self._written.get((choice, member), 0)
+        self._written[choice, member] = first + len(entries)
+        return [entry | {"index": first + place} for place, entry in enumerate(entries)]
 
 
 def _call_delta(event: ToolCallDelta) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from typing import Any
 
 from appliance.formats.chat import Usage
 
+_CACHED_BESIDE = ("prompt_cache_hit_tokens", "cached_tokens")
+_CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+_UPSTREAM_MONEY = frozenset({"cost", "cost_details", "cost_in_usd_ticks", "estimated_cost", "is_byok"})
+
 
 def decode_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
@@ -17,10 +21,8 @@ def decode_usage(usage: Any) -> Usage | None:
     if prompt is None or completion is None:
         return None
     prompt_details = _object(usage.get("prompt_tokens_details"))
-    cached = _count(prompt_details.get("cached_tokens"))
-    if cached is None:
-        cached = _count(usage.get("prompt_cache_hit_tokens")) or 0
-    written = _count(prompt_details.get("cache_write_tokens")) or 0
+    cached = _first(prompt_details.get("cached_tokens"), *(usage.get(name) for name in _CACHED_BESIDE))
+    written = _first(*(prompt_details.get(name) for name in _CACHE_WRITES))
     reasoning = _count(_object(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
     outside = (_count(usage.get("total_tokens")) or 0) - prompt - completion
     if outside > 0 and reasoning in (0, outside):
@@ -53,6 +55,24 @@ def encode_usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens_details": prompt_details,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
+
+
+def client_usage(own: Any, usage: Usage) -> dict[str, Any]:
+    """The upstream's own object with the counts as they were understood, so that its further counts survive.
+
+    What the upstream charges the operator is none of the caller's business.
+    """
+    exact = encode_usage(usage)
+    if not isinstance(own, dict):
+        return exact
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        told = {key: count for key, count in _object(own.get(name)).items() if not isinstance(count, float)}
+        exact[name] = told | exact[name]
+    return {name: value for name, value in own.items() if name not in _UPSTREAM_MONEY} | exact
+
+
+def _first(*values: Any) -> int:
+    return next((count for value in values if (count := _count(value)) is not None), 0)
 
 
 def _count(value: Any) -> int | None:

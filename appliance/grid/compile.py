@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import config
 from appliance.exchange import Key, User
@@ -15,6 +16,7 @@ from appliance.limits import Budget, Limits, Scope
 from appliance.people import ADMIN_USER_ID, DEFAULT, Overlay
 from appliance.providers import PROVIDERS
 from appliance.providers.base import Endpoint
+from appliance.providers.capabilities import RESPONSES_LACKS, lacks
 
 
 def compile_grid(loaded: config.Loaded, generation: int, overlay: Overlay | None = None) -> Grid:
@@ -153,9 +155,9 @@ def _model(
 ) -> FrontendModel:
     price = _price(entry.price)
     if isinstance(entry.route, str):
-        policy = _policy(entry.route, document.routing_policies[entry.route], endpoints, price)
+        policy = _policy(entry.route, document.routing_policies[entry.route], document, endpoints, price)
     else:
-        policy = _policy(name, entry.route, endpoints, price)
+        policy = _policy(name, entry.route, document, endpoints, price)
     return FrontendModel(
         name=name,
         display_name=entry.display_name or name,
@@ -171,7 +173,9 @@ def _model(
     )
 
 
-def _policy(name: str, entry: config.RoutingPolicy, endpoints: dict[str, Endpoint], price: Price) -> Policy:
+def _policy(
+    name: str, entry: config.RoutingPolicy, document: config.Document, endpoints: dict[str, Endpoint], price: Price
+) -> Policy:
     targets = [
         Target(
             backend=target.backend,
@@ -181,12 +185,21 @@ def _policy(name: str, entry: config.RoutingPolicy, endpoints: dict[str, Endpoin
             weight=1 if target.weight is None else target.weight,
             cost=_price(target.cost) if target.cost else price,
             enabled=target.enabled,
+            lacks=_lacks(document.providers[target.provider], target),
         )
         for target, priority in zip(entry.targets, _priorities(entry), strict=True)
     ]
     levels = sorted({target.priority for target in targets})
     tiers = tuple(tuple(target for target in targets if target.priority == level) for level in levels)
     return Policy(name, entry.strategy, tiers, entry.retries, entry.retry_on, entry.deadline)
+
+
+def _lacks(provider: config.Provider, target: config.Target) -> frozenset[str]:
+    said = cast(Mapping[str, bool], target.capabilities)
+    known = lacks(provider.type, target.upstream_model, said)
+    if provider.api != "responses":
+        return known
+    return known | {name for name in RESPONSES_LACKS if not said.get(name)}
 
 
 def _priorities(entry: config.RoutingPolicy) -> list[int]:
@@ -198,7 +211,20 @@ def _priorities(entry: config.RoutingPolicy) -> list[int]:
 
 
 def _price(entry: config.Price) -> Price:
-    return Price(_rates(entry), tuple(_rates(tier) for tier in entry.tiers), entry.request)
+    return Price(
+        _rates(entry),
+        tuple(_rates(tier) for tier in entry.tiers),
+        request=entry.request,
+        image=entry.image,
+        audio_minute=entry.audio_minute,
+        characters=entry.characters,
+        search=entry.search,
+        # `free` and `auto` are no lists of prices: they hold for whatever is charged.
+        written=EVERYTHING if entry.free or entry.auto else frozenset(entry.model_fields_set),
+    )
+
+
+EVERYTHING = frozenset(config.Price.model_fields)
 
 
 def _rates(entry: config.Price | config.Tier) -> Rates:

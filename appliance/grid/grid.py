@@ -22,6 +22,8 @@ class Target:
     weight: int
     cost: Price
     enabled: bool
+    lacks: frozenset[str] = frozenset()
+    """Features that the backend model cannot do (providers/capabilities.py, and the operator's word)."""
 
     @property
     def usable(self) -> bool:

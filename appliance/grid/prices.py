@@ -8,6 +8,7 @@ from appliance.formats.chat import Usage
 
 NANO = 1_000_000_000
 MILLION = 1_000_000
+MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,20 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A model's price: the base rates, dearer ones for long contexts (ascending), and a fee per request in nano-USD."""
+    """A model's price: the base rates, dearer ones for long contexts (ascending), and what is charged by the piece.
+
+    `request`, `image` and `search` are nano-USD for one; `audio_minute` for a minute; `characters` for a million.
+    """
 
     base: Rates = Rates()
     tiers: tuple[Rates, ...] = ()
     request: int = 0
+    image: int = 0
+    audio_minute: int = 0
+    characters: int = 0
+    search: int = 0
+    written: frozenset[str] = frozenset()
+    """Which prices the operator wrote: what he did not write has no price, which is not the same as none to pay."""
 
     def rates(self, input_tokens: int) -> Rates:
         """A call whose input passes a tier's bound is charged wholly at that tier's rates, as providers do."""
@@ -64,12 +74,28 @@ class Price:
 
     def cost(self, usage: Usage) -> int:
         """Nano-USD for the usage, rounded up once."""
-        return -(-self.rates(usage.input_tokens).amount(usage) // MILLION) + self.request
+        amount = self.rates(usage.input_tokens).amount(usage)
+        if not (usage.images or usage.audio_ms or usage.characters or usage.searches):
+            return -(-amount // MILLION) + self.request
+        return self._with_pieces(amount, usage)
 
     def worst(self, input_bound: int, output_bound: int) -> int:
         """Nano-USD that no call with at most so many tokens can exceed: the dearest rate of each kind, in any tier."""
         dearest_input, dearest_output = self._dearest(input_bound)
         return -(-(input_bound * dearest_input + output_bound * dearest_output) // MILLION) + self.request
+
+    def worst_of(self, bound: Usage) -> int:
+        """The same for a call that is also charged by the piece."""
+        dearest_input, dearest_output = self._dearest(bound.input_tokens)
+        amount = bound.input_tokens * dearest_input + bound.output_tokens * dearest_output
+        return self._with_pieces(amount, bound)
+
+    def _with_pieces(self, amount: int, usage: Usage) -> int:
+        """`amount` is in nano-USD times a million; all is brought to one denominator, so that it is rounded up once."""
+        by_share = (amount + usage.characters * self.characters) * MINUTE_MS
+        by_share += usage.audio_ms * self.audio_minute * MILLION
+        whole = usage.images * self.image + usage.searches * self.search + self.request
+        return -(-by_share // (MILLION * MINUTE_MS)) + whole
 
     def output_covered(self, input_bound: int, money: int) -> int:
         """The most output tokens whose worst case fits into `money` nano-USD; far more than any answer when free."""

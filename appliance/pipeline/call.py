@@ -1,27 +1,27 @@
 """Send one attempt and class its failure. The only stage that waits for an upstream before an answer is in hand.
 
-A whole answer is in hand when it was read and understood; a streamed one when its first content event is here, so
-that an error before that point can still fail over (contract section 3).
+What an answer is, and when it is in hand, the operation knows; this file knows connections, time limits and failures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+from collections.abc import Mapping
 
-import msgspec
-
-from appliance.errors import GatewayError
-from appliance.exchange import Attempt, ConnectFailed, Exchange, Failure, Frame, Upstream, UpstreamCut
-from appliance.formats import passthrough
-from appliance.formats.chat import CONTENT_EVENTS, Failed, Finished
+from appliance.exchange import Attempt, ConnectFailed, Exchange, Failure, Upstream, UpstreamCut
+from appliance.formats.chat import Failed
 from appliance.pipeline.record import begin
-from appliance.pipeline.stream import UpstreamStream
+from appliance.providers.base import Endpoint, overridden
 from appliance.state import State
+from appliance.state.tokens import TokenRefused
 
 MAX_REPLY_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 ERROR_BODY_S = 2.0
+
+JSON = {"Content-Type": "application/json"}
 
 
 class AttemptFailed(Exception):
@@ -30,7 +30,7 @@ class AttemptFailed(Exception):
 
 
 async def call(exchange: Exchange, attempt: Attempt, state: State) -> bool:
-    """True when an answer is in hand (`attempt.reply` or `attempt.stream`); False with `attempt.failure` set."""
+    """True when an answer is in hand (`exchange.answered`); False with `attempt.failure` set."""
     if attempt.delay_s:
         await asyncio.sleep(attempt.delay_s)
     begin(exchange, attempt, state)
@@ -38,7 +38,7 @@ async def call(exchange: Exchange, attempt: Attempt, state: State) -> bool:
     attempt.started_at = exchange.clock()
     attempt.dispatched = True
     try:
-        await (_begin_stream if exchange.stream else _fetch_whole)(exchange, attempt, state)
+        await exchange.operation.fetch(exchange, attempt, state)
     except AttemptFailed as failed:
         attempt.failure = failed.failure
         if failed.failure.retry_after:
@@ -53,53 +53,15 @@ async def call(exchange: Exchange, attempt: Attempt, state: State) -> bool:
     return True
 
 
-async def _fetch_whole(exchange: Exchange, attempt: Attempt, state: State) -> None:
-    endpoint = attempt.target.endpoint
-    upstream = await _open(exchange, attempt, state)
-    body = await _read(exchange, attempt, upstream, MAX_REPLY_BYTES)
-    try:
-        attempt.reply = endpoint.provider.format.decode_reply(msgspec.json.decode(body))
-        if attempt.passthrough:
-            attempt.reply_members = passthrough.reply_members(body)
-    except GatewayError as error:
-        raise AttemptFailed(_mismatch(attempt, error.message)) from error
-    except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
-        what = "an empty body" if not body.strip() else f"a body that is not JSON ({error})"
-        raise AttemptFailed(_mismatch(attempt, what)) from error
-    exchange.usage = attempt.reply.usage
-
-
-async def _begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> None:
-    endpoint = attempt.target.endpoint
-    upstream = await _open(exchange, attempt, state)
-    total_at = attempt.started_at + endpoint.total_s
-    stream = UpstreamStream(upstream, endpoint.provider.format.stream_decoder(), endpoint.idle_s, total_at)
-    frames: list[Frame] = []
-    begun = False
-    try:
-        # Lifecycle events are held back: until content comes, the next target can still take over unnoticed.
-        # first_byte holds until then too: an upstream that only sends heartbeats restarts `idle` for ever.
-        async with asyncio.timeout_at(min(attempt.started_at + endpoint.first_byte_s, exchange.deadline_at)):
-            while not begun:
-                arrived = await stream.frames()
-                if not arrived:
-                    raise AttemptFailed(_mismatch(attempt, "a stream without any content"))
-                frames += arrived
-                for event in (event for frame in arrived for event in frame.meaning):
-                    if isinstance(event, Failed):
-                        raise AttemptFailed(_failed_inside(attempt, event))
-                    begun = begun or isinstance(event, (*CONTENT_EVENTS, Finished))
-    except TimeoutError:
-        raise AttemptFailed(_too_slow(attempt, "no content came in time")) from None
-    except UpstreamCut as cut:
-        raise AttemptFailed(_cut(attempt, cut)) from cut
-    except GatewayError as error:
-        raise AttemptFailed(_mismatch(attempt, error.message)) from error
-    stream.hold(frames)
-    attempt.stream = stream
-
-
-async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
+async def open_upstream(
+    exchange: Exchange,
+    attempt: Attempt,
+    state: State,
+    operation: str,
+    body: bytes,
+    *,
+    stream: bool = False,
+) -> Upstream:
     """Raises AttemptFailed for everything but an answer with a status of 200."""
     endpoint = attempt.target.endpoint
     limit = min(attempt.started_at + min(endpoint.first_byte_s, endpoint.total_s), exchange.deadline_at)
@@ -107,7 +69,7 @@ async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
         async with asyncio.timeout_at(limit):
             if endpoint.provider.in_process:
                 attempt.sent = True
-                upstream = await endpoint.provider.open(endpoint, attempt.body)
+                upstream = await endpoint.provider.open(endpoint, operation, body, attempt.upload)
             else:
 
                 def sent() -> None:
@@ -115,26 +77,48 @@ async def _open(exchange: Exchange, attempt: Attempt, state: State) -> Upstream:
 
                 upstream = await state.pools.open(
                     endpoint.name,
-                    endpoint.chat_url,
-                    endpoint.headers,
-                    attempt.body,
+                    endpoint.url(operation, attempt.target.upstream_model, stream),
+                    await _headers(exchange, attempt, state),
+                    body,
                     endpoint.max_connections,
                     endpoint.connect_s,
                     sent,
+                    upload=attempt.upload,
                 )
     except ConnectFailed as error:
-        detail = endpoint.scrub(str(error))
+        detail = guarded(attempt).scrub(str(error))
         message = f"provider {endpoint.name} could not be reached"
         raise AttemptFailed(Failure("connect", "BACKEND_ERROR", message, detail=detail)) from error
-    except UpstreamCut as cut:
-        raise AttemptFailed(_cut(attempt, cut)) from cut
+    except TokenRefused as error:
+        message = f"provider {endpoint.name} gave the gateway no token; the operator has to mend its entry"
+        raise AttemptFailed(Failure("operator", "BACKEND_ERROR", message, detail=str(error))) from error
+    except UpstreamCut as broken:
+        raise AttemptFailed(cut(attempt, broken)) from broken
     except TimeoutError:
-        raise AttemptFailed(_too_slow(attempt, "the first byte did not come in time")) from None
-    attempt.upstream = upstream
+        raise AttemptFailed(too_slow(attempt, "the first byte did not come in time")) from None
     if upstream.status != 200:
-        body = await _read_error(exchange, upstream, limit)
-        raise AttemptFailed(endpoint.provider.classify(endpoint, upstream.status, upstream.headers, body))
+        try:
+            error_body = await _read_error(exchange, upstream, limit)
+        finally:
+            upstream.close()
+        if upstream.status == 401 and endpoint.credential:
+            state.tokens.forget(endpoint.credential, attempt.token)
+        known = guarded(attempt)
+        raise AttemptFailed(endpoint.provider.classify(known, upstream.status, upstream.headers, error_body))
     return upstream
+
+
+async def _headers(exchange: Exchange, attempt: Attempt, state: State) -> Mapping[str, str]:
+    endpoint = attempt.target.endpoint
+    ours = dict(JSON) if attempt.upload is None else {}
+    if endpoint.dialect == exchange.surface:
+        ours |= exchange.forwarded
+    headers = overridden(ours, endpoint.headers)
+    if endpoint.credential is None:
+        return headers
+    fresh = await state.tokens.headers(endpoint.credential)
+    attempt.token = fresh["Authorization"].removeprefix("Bearer ")
+    return overridden(headers, fresh)
 
 
 async def _read_error(exchange: Exchange, upstream: Upstream, limit_at: float) -> bytes:
@@ -149,7 +133,10 @@ async def _read_error(exchange: Exchange, upstream: Upstream, limit_at: float) -
     return body[:MAX_ERROR_BYTES]
 
 
-async def _read(exchange: Exchange, attempt: Attempt, upstream: Upstream, limit_bytes: int) -> bytes:
+async def read_whole(
+    exchange: Exchange, attempt: Attempt, upstream: Upstream, limit_bytes: int = MAX_REPLY_BYTES
+) -> bytes:
+    """The rest of an answer. Raises AttemptFailed."""
     endpoint = attempt.target.endpoint
     last_at = min(attempt.started_at + endpoint.total_s, exchange.deadline_at)
     chunks: list[bytes] = []
@@ -163,35 +150,42 @@ async def _read(exchange: Exchange, attempt: Attempt, upstream: Upstream, limit_
             chunks.append(chunk)
             size += len(chunk)
     except TimeoutError:
-        raise AttemptFailed(_too_slow(attempt, "the answer stalled")) from None
-    except UpstreamCut as cut:
-        raise AttemptFailed(_cut(attempt, cut)) from cut
-    raise AttemptFailed(_mismatch(attempt, f"an answer of more than {limit_bytes} bytes"))
+        raise AttemptFailed(too_slow(attempt, "the answer stalled")) from None
+    except UpstreamCut as broken:
+        raise AttemptFailed(cut(attempt, broken)) from broken
+    raise AttemptFailed(mismatch(attempt, f"an answer of more than {limit_bytes} bytes"))
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def _too_slow(attempt: Attempt, what: str) -> Failure:
+def guarded(attempt: Attempt) -> Endpoint:
+    """The target's endpoint, for texts that quote the upstream: a token that it was sent counts among the secrets."""
+    endpoint = attempt.target.endpoint
+    return dataclasses.replace(endpoint, secrets=(*endpoint.secrets, attempt.token)) if attempt.token else endpoint
+
+
+def too_slow(attempt: Attempt, what: str) -> Failure:
     name = attempt.target.endpoint.name
     return Failure("timeout", "BACKEND_TIMEOUT", f"provider {name} is too slow: {what}")
 
 
-def _cut(attempt: Attempt, cut: UpstreamCut) -> Failure:
-    endpoint = attempt.target.endpoint
+def cut(attempt: Attempt, broken: UpstreamCut) -> Failure:
+    endpoint = guarded(attempt)
     message = f"provider {endpoint.name} cut its answer short"
-    return Failure("server_error", "BACKEND_ERROR", message, detail=endpoint.scrub(str(cut)))
+    return Failure("server_error", "BACKEND_ERROR", message, detail=endpoint.scrub(str(broken)))
 
 
-def _mismatch(attempt: Attempt, what: str) -> Failure:
-    endpoint = attempt.target.endpoint
+def mismatch(attempt: Attempt, what: str) -> Failure:
+    endpoint = guarded(attempt)
     message = f"provider {endpoint.name} answered 200 with what is no answer: {endpoint.scrub(what)}"
     return Failure("server_error", "UPSTREAM_SHAPE_MISMATCH", message, 200)
 
 
-def _failed_inside(attempt: Attempt, event: Failed) -> Failure:
+def failed_inside(attempt: Attempt, event: Failed) -> Failure:
     """An error event in a 200 stream is judged as the HTTP status it stands for; unknown ones count as a 500."""
-    endpoint = attempt.target.endpoint
-    body = json.dumps({"error": {"message": event.message, "type": event.type}}).encode()
+    endpoint = guarded(attempt)
+    told = {"message": event.message, "type": event.type, "code": event.code, "retry_after": event.retry_after}
+    body = json.dumps({"error": told}).encode()
     status = event.status if event.status and 400 <= event.status < 600 else 500
     return endpoint.provider.classify(endpoint, status, {}, body)

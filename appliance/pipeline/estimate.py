@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw
 
 BYTES_PER_TOKEN = 4
 """About four bytes of UTF-8 make a token of English; other scripts are near (a Chinese character is three bytes and
@@ -23,7 +22,24 @@ HIDDEN_BOUND_TOKENS = 2_048
 
 _MARKS = (b"image", b"file", b"audio", b"document", b"video", b"\\u")
 """A body with none of these holds text only. An escape could hide any of the words."""
-_TEXT_PARTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking", "tool_result", "tool_use"})
+_TEXT_PARTS = frozenset(
+    {
+        "text",
+        "refusal",
+        "input_text",
+        "output_text",
+        "summary_text",
+        "reasoning_text",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "server_tool_use",
+    }
+)
+_HOLDERS = frozenset({"tool_result", "function_call_output", "message"})
+"""Parts and items that hold parts themselves."""
+_CONVERSATIONS = ("messages", "input", "system")
+_CONTENTS = ("content", "output")
 
 
 class Size(NamedTuple):
@@ -34,12 +50,12 @@ class Size(NamedTuple):
     media_bound: int = 0
 
 
-def size_of(body: bytes, messages: Raw | None) -> Size:
-    """Measure a request's body. `messages` is its member of that name, undecoded."""
-    if messages is None or not any(mark in body for mark in _MARKS):
+def size_of(body: bytes) -> Size:
+    """Measure a chat request's body, in whatever dialect it is written."""
+    if not any(mark in body for mark in _MARKS):
         return Size(len(body))
     try:
-        parts = _media_parts(msgspec.json.decode(messages))
+        parts = _media_parts(msgspec.json.decode(body))
     except (msgspec.DecodeError, RecursionError):
         return Size(len(body))  # it will be refused, or counts as text: bytes bound text in any case
     data = [len(msgspec.json.encode(part)) for part in parts]
@@ -50,19 +66,27 @@ def size_of(body: bytes, messages: Raw | None) -> Size:
     return Size(max(0, len(body) - sum(data)), len(parts), bound)
 
 
-def _media_parts(messages: Any) -> list[dict[str, Any]]:
+def _media_parts(body: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and not _is_text(part):
-                found.append(part)
+    for name in _CONVERSATIONS:
+        turns = body.get(name) if isinstance(body, dict) else None
+        for turn in turns if isinstance(turns, list) else ():
+            _look_into(turn, found)
     return found
 
 
-def _is_text(part: dict[str, Any]) -> bool:
-    kind = part.get("type", "text" if "text" in part else None)  # some servers take parts without a type
-    return isinstance(kind, str) and kind in _TEXT_PARTS
+def _look_into(holder: Any, found: list[dict[str, Any]]) -> None:
+    """The parts of a message, or of a tool's result inside one. The body's depth is limited before."""
+    for name in _CONTENTS:
+        content = holder.get(name) if isinstance(holder, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if not isinstance(part, dict):
+                continue
+            kind = part.get("type", "text" if "text" in part else None)  # some servers take parts without a type
+            if isinstance(kind, str) and kind in _HOLDERS:
+                _look_into(part, found)
+            elif not isinstance(kind, str) or kind not in _TEXT_PARTS:
+                found.append(part)
 
 
 def _is_document(part: dict[str, Any]) -> bool:

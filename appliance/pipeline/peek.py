@@ -1,7 +1,7 @@
-"""Read a request's body once: is it JSON, does it have the shape, what are its top-level members.
+"""Read a request's body once: is it JSON, does it nest too deep, what are its top-level members.
 
 On the way to a target of the same dialect nothing more is decoded, so members and content that we do not know pass
-through untouched; what we do know is checked here, so that a wrong type is answered before anything is paid for.
+through untouched; what each dialect knows it checks itself (read_head), before anything is paid for.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from itertools import accumulate, count
 from operator import sub
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw
 
-from appliance.errors import GatewayError, invalid
+from appliance.errors import GatewayError
 
 MAX_DEPTH = 128
 """Nesting of arrays and objects in a body. Real requests stay under 20."""
@@ -23,48 +23,6 @@ _AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
 _STRING = re.compile(rb'"[^"]*"')
 _BODY = msgspec.json.Decoder(dict[str, Raw])
-
-PositiveInt = Annotated[int, Meta(ge=1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
-
-
-class _Message(Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[dict[str, Any]] | None = None
-
-
-class _StreamOptions(Struct):
-    include_usage: bool | None = None
-
-
-class ChatShape(Struct):
-    """The members of OpenAI's chat request whose types and ranges are the same for every upstream."""
-
-    model: Annotated[str, Meta(min_length=1)]
-    messages: Annotated[list[_Message], Meta(min_length=1)]
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: PositiveInt | None = None
-    max_completion_tokens: PositiveInt | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    stop: str | list[str] | None = None
-    seed: int | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning_effort: str | None = None
-    user: str | None = None
-    metadata: dict[str, Any] | None = None
-
-
-_CHAT = msgspec.json.Decoder(ChatShape)
 
 
 def members(body: bytes) -> dict[str, Raw]:
@@ -92,27 +50,6 @@ def decoded(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise GatewayError("VALIDATION_ERROR", f"the body holds a value that cannot be read: {error}") from None
-
-
-def chat_shape(body: bytes) -> ChatShape:
-    """The checked shape of an OpenAI chat request. `body` has passed `members`."""
-    try:
-        return _CHAT.decode(body)
-    except msgspec.ValidationError as error:
-        raise _named(str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise GatewayError("VALIDATION_ERROR", f"the body is not valid JSON: {error}") from None
-
-
-def _named(text: str) -> GatewayError:
-    """msgspec's «Expected `int`, got `str` - at `$.n`» → an error that names the member."""
-    message, _, path = text.partition(" - at `$")
-    field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", path.rstrip("`")).lstrip(".")
-    missing = re.fullmatch(r"Object missing required field `(\w+)`", message)
-    if missing:
-        field = f"{field}.{missing[1]}".lstrip(".")
-        message = "is required"
-    return invalid(field or "body", message[0].lower() + message[1:])
 
 
 def _check_depth(body: bytes) -> None:

@@ -19,20 +19,28 @@ def take_rates(exchange: Exchange, state: State) -> None:
     """Sets `grant`. Raises RATE_LIMITED with the seconds until the capacity really returns."""
     assert exchange.principal
     assert exchange.model
-    cap = largest_answer(exchange.model, exchange.asked_cap)
     wanted = _wanted(exchange, state)
-    if exchange.asked_cap is None:
-        # Our own guess must not be what makes the call too large for its limits.
-        limits = [limits.tokens_per_minute for _, limits in wanted if limits.tokens_per_minute is not None]
-        room = min(limits, default=OPEN_CAP_TOKENS + exchange.input_estimate) - exchange.input_estimate
-        cap = max(0, min(cap, OPEN_CAP_TOKENS, room // exchange.n))
-    tokens = exchange.input_estimate + cap * exchange.n
+    tokens = _tokens(exchange, wanted)
     try:
         exchange.grant = state.limiter.take(wanted, tokens, exchange.clock())
         exchange.rate_limit = exchange.grant.headers
     except Limited as limited:
         exchange.rate_limit = state.limiter.headers(wanted, exchange.clock())
         raise refusal(limited) from None
+
+
+def _tokens(exchange: Exchange, wanted: list[tuple[str, Limits]]) -> int:
+    """What the call counts until it is known what it used."""
+    assert exchange.model
+    if exchange.bound is not None:
+        return exchange.operation.estimate(exchange, None).total_tokens
+    cap = largest_answer(exchange.model, exchange.asked_cap)
+    if exchange.asked_cap is None:
+        # Our own guess must not be what makes the call too large for its limits.
+        limits = [limits.tokens_per_minute for _, limits in wanted if limits.tokens_per_minute is not None]
+        room = min(limits, default=OPEN_CAP_TOKENS + exchange.input_estimate) - exchange.input_estimate
+        cap = max(0, min(cap, OPEN_CAP_TOKENS, room // exchange.n))
+    return exchange.input_estimate + cap * exchange.n
 
 
 def _wanted(exchange: Exchange, state: State) -> list[tuple[str, Limits]]:

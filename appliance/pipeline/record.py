@@ -6,6 +6,8 @@ were killed now; `record` notes what was.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,13 +20,15 @@ from appliance.grid.prices import Price
 from appliance.state import State
 from appliance.state.journal import JournalFailed
 
+UNITS = ("images", "audio_ms", "characters", "searches")
+
 
 def begin(exchange: Exchange, attempt: Attempt, state: State) -> None:
     """Before the first byte goes upstream. Raises JOURNAL_UNAVAILABLE: what cannot be booked is not called."""
-    if exchange.begun:
+    if exchange.begun or not exchange.operation.costs:
         return
     assert exchange.model
-    usage = Usage(input_tokens=exchange.input_estimate)
+    usage = exchange.operation.estimate(exchange, None)
     row = _row(exchange, attempt, usage) | {
         "status": "interrupted",
         "estimated": True,
@@ -72,7 +76,7 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "backend_id": shown.target.backend if shown else "",
         "provider": shown.target.endpoint.name if shown else "",
         "surface": exchange.surface,
-        "operation": exchange.operation,
+        "operation": exchange.operation.name,
         "stream": exchange.stream,
         "status": exchange.status,
         "estimated": exchange.estimated,
@@ -92,6 +96,7 @@ def _row(exchange: Exchange, shown: Attempt | None, usage: Usage) -> dict[str, A
         "error_code": _error_code(exchange),
         "attempts": _attempts(exchange),
         "price": _prices(exchange.model.price, shown),
+        "units": _units(usage),
         "metadata": msgspec.json.encode(exchange.metadata).decode() if exchange.metadata else None,
     }
 
@@ -103,6 +108,12 @@ def _groups(exchange: Exchange) -> str:
     if exchange.reservation:
         names = [s.rpartition(":")[2] for s in exchange.reservation.subjects if s.startswith("group:")]
     return f"|{'|'.join(names)}|" if names else ""
+
+
+def _units(usage: Usage) -> str | None:
+    """What is not counted in tokens, as JSON."""
+    units = {name: count for name in UNITS if (count := getattr(usage, name))}
+    return msgspec.json.encode(units).decode() if units else None
 
 
 def _error_code(exchange: Exchange) -> str:
@@ -134,7 +145,14 @@ def _attempt_status(exchange: Exchange, attempt: Attempt) -> str:
 def _prices(price: Price, shown: Attempt | None) -> str:
     """The prices the row was computed with, nano-USD per million tokens: a later price change rewrites no history."""
     cost = shown.target.cost if shown else None
-    return msgspec.json.encode({"price": price, "cost": cost}).decode()
+    return f'{{"price":{_amounts(price)},"cost":{_amounts(cost) if cost else "null"}}}'
+
+
+@functools.lru_cache(maxsize=4096)
+def _amounts(price: Price) -> str:
+    """JSON of a price; the same few stand in every row."""
+    fields = [field.name for field in dataclasses.fields(price) if field.name != "written"]
+    return msgspec.json.encode({name: getattr(price, name) for name in fields}).decode()
 
 
 def _count(exchange: Exchange, state: State) -> None:

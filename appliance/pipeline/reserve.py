@@ -26,6 +26,8 @@ RUNNING_RETRY_S = 1.0
 async def reserve(exchange: Exchange, state: State) -> None:
     """Sets `reservation` and, where a budget depends on it, `output_cap`. Raises BUDGET_EXCEEDED."""
     assert exchange.principal
+    if not exchange.operation.costs:
+        return
     give_up_at = min(exchange.clock() + WAIT_S, exchange.deadline_at)
     while True:
         try:
@@ -46,6 +48,10 @@ def _reserve(exchange: Exchange, state: State) -> None:
     assert exchange.model
     ledger, subjects, model = state.ledger, exchange.principal.subjects, exchange.model
     now_ms = int(_now_unix(exchange) * 1000)
+    if exchange.bound is not None:
+        amount = Amount(model.price.worst_of(exchange.bound), exchange.bound.total_tokens, 1)
+        exchange.reservation = ledger.reserve(subjects, amount, now_ms)
+        return
     room = ledger.room(subjects, now_ms)
     cap = largest_answer(model, exchange.asked_cap)
     if room is not None and exchange.asked_cap is None:

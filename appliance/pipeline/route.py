@@ -17,6 +17,9 @@ BACKOFF_S = 0.1
 BACKOFF_FACTOR = 2.0
 MAX_WAIT_S = 2.0
 """The longest a caller is kept waiting before a target is asked again; a longer Retry-After is handed to the caller."""
+LEAST_TIME_S = 0.005
+"""With less time than this no further attempt is begun. Timers count in milliseconds, so one that was to end at the
+deadline may fire a moment before it."""
 
 
 def route(exchange: Exchange, state: State) -> Iterator[Attempt]:
@@ -34,7 +37,7 @@ def route(exchange: Exchange, state: State) -> Iterator[Attempt]:
             candidates, again = _longest_wait_last(again, exchange, state), []
             rounds += 1
             backoff_s = BACKOFF_S * BACKOFF_FACTOR ** (rounds - 1) * (0.5 + state.rng.random())
-        if not candidates or (number > 1 and exchange.clock() >= exchange.deadline_at):
+        if not candidates or (number > 1 and exchange.clock() + LEAST_TIME_S >= exchange.deadline_at):
             return
         target = candidates.pop(0)
         delay_s = _pause(target, backoff_s, exchange, state) if rounds else 0.0

@@ -44,4 +44,4 @@ async def run(exchange: Exchange, state: State) -> None:
         settle(exchange, state)
         record(exchange, state)
     # The last bytes leave only now, so that nobody holds a whole answer whose row a kill could still lose.
-    await close(exchange)
+    await close(exchange, state)

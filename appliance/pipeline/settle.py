@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from appliance.exchange import Exchange
 from appliance.formats.chat import Usage
-from appliance.pipeline.estimate import tokens_of
 from appliance.state import State
 from appliance.state.ledger import Amount
 
@@ -17,7 +16,7 @@ def settle(exchange: Exchange, state: State) -> None:
     _measure(exchange)
     assert exchange.usage
     if exchange.grant:
-        if exchange.begun:
+        if exchange.attempts:
             state.limiter.release(exchange.grant, exchange.usage.total_tokens, exchange.clock())
         else:  # refused by something else: nothing of it counts
             state.limiter.give_back(exchange.grant, exchange.clock())
@@ -32,16 +31,16 @@ def settle(exchange: Exchange, state: State) -> None:
 def _measure(exchange: Exchange) -> None:
     reported = exchange.usage
     exchange.charged = _owes(exchange)
-    if exchange.status == "completed" and reported:
+    if exchange.status == "completed" and reported and not exchange.operation.is_unknown(exchange, reported):
         exchange.usage = reported
     elif exchange.charged:
-        exchange.usage = _estimate(exchange, reported)
+        exchange.usage = exchange.operation.estimate(exchange, reported)
         exchange.estimated = True
     else:
         exchange.usage = Usage()
     if exchange.model and exchange.attempts:
         target = (exchange.answered or exchange.attempts[-1]).target
-        if exchange.charged:
+        if exchange.charged and exchange.operation.costs:
             exchange.cost_nano = exchange.model.price.cost(exchange.usage)
             exchange.backend_cost_nano = target.cost.cost(exchange.usage)
 
@@ -49,18 +48,3 @@ def _measure(exchange: Exchange) -> None:
 def _owes(exchange: Exchange) -> bool:
     """An answer that began is owed for; so is a call that ended on our side while an upstream worked on it."""
     return bool(exchange.answered) or any(attempt.sent and not attempt.failure for attempt in exchange.attempts)
-
-
-def _estimate(exchange: Exchange, reported: Usage | None) -> Usage:
-    """Never less than what the upstream said half-way (Anthropic reports the input first), never less than was seen."""
-    reported = reported or Usage()
-    seen = tokens_of(exchange.output_bytes)
-    if exchange.reservation:  # an estimate never passes what was held for the call
-        seen = min(seen, exchange.reservation.amount.tokens - exchange.input_bound)
-    return Usage(
-        input_tokens=reported.input_tokens or min(exchange.input_estimate, exchange.input_bound),
-        output_tokens=max(reported.output_tokens, seen),
-        cached_input_tokens=reported.cached_input_tokens,
-        cache_write_tokens=reported.cache_write_tokens,
-        reasoning_tokens=reported.reasoning_tokens,
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from appliance.errors import GatewayError
-from appliance.exchange import Frame, Upstream, UpstreamCut
-from appliance.formats.base import StreamDecoder
+from appliance.exchange import Upstream, UpstreamCut
+from appliance.formats.base import Frame, StreamDecoder
 from appliance.formats.chat import Ended
 from appliance.formats.sse import EventTooLarge, SseEvent, SseSplitter
 

@@ -22,6 +22,9 @@ MESSAGES_AT_A_TIME = 256
 
 
 async def admit_in_turn(exchange: Exchange, state: State) -> None:
+    assert exchange.principal
+    require(exchange.principal, "models:use")  # before anything is waited for on the caller's behalf
+    await exchange.operation.prepare(exchange, state)
     if len(exchange.body) < LARGE_BODY_BYTES:
         admit(exchange, state)
         return
@@ -34,8 +37,6 @@ async def admit_in_turn(exchange: Exchange, state: State) -> None:
 
 async def _read_in_steps(exchange: Exchange) -> None:
     """What `admit` would do in one go: thousands of messages are decoded some at a time."""
-    assert exchange.principal
-    require(exchange.principal, "models:use")
     exchange.members = peek.members(exchange.body)
     body = peek.decoded(exchange.body)
     await asyncio.sleep(0)

@@ -11,11 +11,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from appliance.errors import clipped
-from appliance.exchange import Failure, Upstream
-from appliance.formats.base import UpstreamFormat
+from appliance.exchange import Failure, Upload, Upstream
+from appliance.formats import responses
+from appliance.formats.base import Passthrough, UpstreamFormat
+from appliance.providers.credentials import Credential
 
 if TYPE_CHECKING:
     import config  # for its types only: the request path loads no YAML library
@@ -27,11 +29,18 @@ SECRET_START = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
-    """One configured provider, ready to be called. Timeouts are in seconds; `secrets` are scrubbed from every text."""
+    """One configured provider, ready to be called. Timeouts are in seconds; `secrets` are scrubbed from every text.
+
+    `dialect` is the name of what it speaks in chats: callers of the same dialect go through undecoded, with the help of
+    `passthrough`; for the others there is `format`. A `credential` is exchanged for a short-lived token before a call.
+    """
 
     name: str
     provider: Provider
-    chat_url: str
+    dialect: str
+    format: UpstreamFormat
+    passthrough: Passthrough | None
+    base_url: str
     headers: Mapping[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
     connect_s: float
@@ -40,6 +49,12 @@ class Endpoint:
     total_s: float
     max_connections: int
     unconfigured: str | None = None
+    credential: Credential | None = field(default=None, repr=False)
+    query: str = ""
+    """Put behind every URL, with its question mark."""
+
+    def url(self, operation: str, upstream_model: str = "", stream: bool = False) -> str:
+        return self.provider.url(self, operation, upstream_model, stream)
 
     def scrub(self, text: str) -> str:
         """The text without this provider's secrets, for messages and logs that quote the upstream."""
@@ -48,29 +63,73 @@ class Endpoint:
         return text
 
 
+PATHS = {
+    "chat": "/chat/completions",
+    "responses": "/responses",
+    "embed": "/embeddings",
+    "image": "/images/generations",
+    "transcribe": "/audio/transcriptions",
+    "translate": "/audio/translations",
+    "speak": "/audio/speech",
+    "rerank": "/rerank",
+    "models": "/models",
+}
+"""OpenAI's paths, behind a base URL that ends in /v1."""
+
+
+_TOLD_OF_MODELS = ("owned_by", "display_name", "name", "context_window", "context_length", "max_model_len")
+
+
 class Provider:
     """What an OpenAI-like provider does; the others override what differs. One instance per type, without state."""
 
-    type: ClassVar[str]
-    format_name: ClassVar[str] = "openai"
+    type: str
+    format_name: str = "openai"
     format: UpstreamFormat
-    default_base_url: ClassVar[str] = ""
-    chat_path: ClassVar[str] = "/chat/completions"
+    passthrough: Passthrough | None = None
     in_process: ClassVar[bool] = False
 
     def auth_headers(self, entry: config.Provider) -> dict[str, str]:
         return {"Authorization": f"Bearer {entry.api_key}"} if entry.api_key else {}
 
+    def credential(self, entry: config.Provider) -> Credential | None:
+        """What has to be exchanged for a token first; only some providers have it."""
+        return None
+
+    def base_url(self, entry: config.Provider) -> str:
+        return entry.base_url or entry.service.base_url
+
+    def url(self, endpoint: Endpoint, operation: str, upstream_model: str, stream: bool) -> str:
+        return endpoint.base_url + self.path(endpoint, operation) + endpoint.query
+
+    def path(self, endpoint: Endpoint, operation: str) -> str:
+        is_responses = operation == "chat" and endpoint.dialect == "responses"
+        return PATHS["responses" if is_responses else operation]
+
+    def query(self, entry: config.Provider) -> str:
+        return ""
+
+    def spoken(self, entry: config.Provider) -> tuple[str, UpstreamFormat, Passthrough | None]:
+        """The dialect of its chats: name, format, and the way through for callers of the same dialect."""
+        if entry.api == "responses":
+            return "responses", responses, responses.PASSTHROUGH
+        return self.format_name, self.format, self.passthrough
+
     def prepare(self, name: str, entry: config.Provider) -> Endpoint:
         """Compile time: everything a call needs, from one entry of the YAML."""
-        base_url = entry.base_url or self.default_base_url
-        secrets = [text for text in (entry.api_key, *entry.headers.values()) if text and len(text) >= SECRET_START]
-        fixed = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "scaigrid"}
+        credential = self.credential(entry)
+        texts = (entry.api_key, *entry.headers.values(), *(credential.secrets if credential else ()))
+        secrets = [text for text in texts if text and len(text) >= SECRET_START]
+        fixed = {"Accept-Encoding": "identity", "User-Agent": "scaigrid"}
+        dialect, chat_format, passthrough = self.spoken(entry)
         return Endpoint(
             name=name,
             provider=self,
-            chat_url=base_url + self.chat_path,
-            headers=_overridden(fixed | self.auth_headers(entry), entry.headers),
+            dialect=dialect,
+            format=chat_format,
+            passthrough=passthrough,
+            base_url=self.base_url(entry),
+            headers=overridden(fixed | self.auth_headers(entry), entry.headers),
             secrets=tuple(sorted(secrets, key=len, reverse=True)),  # one may begin another
             connect_s=entry.timeouts.connect,
             first_byte_s=entry.timeouts.first_byte,
@@ -78,17 +137,26 @@ class Provider:
             total_s=entry.timeouts.total,
             max_connections=entry.max_connections,
             unconfigured=entry.unconfigured,
+            credential=credential,
+            query=self.query(entry),
         )
 
     def classify(self, endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return classify(endpoint, status, headers, body)
 
-    async def open(self, endpoint: Endpoint, body: bytes) -> Upstream:
+    def models_of(self, body: Any) -> list[dict[str, Any]]:
+        """What a list of models says: id, and what else is told. Raises KeyError or TypeError for another shape."""
+        return [
+            {"id": model["id"]} | {name: model[name] for name in _TOLD_OF_MODELS if model.get(name) is not None}
+            for model in (body if isinstance(body, list) else body["data"])
+        ]
+
+    async def open(self, endpoint: Endpoint, operation: str, body: bytes, upload: Upload | None = None) -> Upstream:
         """Only providers that answer inside the process have it; all others are called over HTTP by state.pools."""
         raise AssertionError(f"{self.type} is called over HTTP")
 
 
-def _overridden(ours: Mapping[str, str], operators: Mapping[str, str]) -> dict[str, str]:
+def overridden(ours: Mapping[str, str], operators: Mapping[str, str]) -> dict[str, str]:
     """The operator's headers take the place of ours, however they are spelt: which of two counts, nobody knows."""
     written = {name.lower() for name in operators}
     return {name: value for name, value in ours.items() if name.lower() not in written} | dict(operators)
@@ -112,7 +180,7 @@ _BAD_KEY_WORDS = ("api key not valid", "api_key_invalid", "invalid api key", "in
 
 def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """An error answer → whose fault it is (contract section 3). Status first; text only where status says little."""
-    error = endpoint.provider.format.decode_error(status, body)
+    error = endpoint.format.decode_error(status, body)
     text = endpoint.scrub(error.message)
     detail = f"{endpoint.name} answered {status}: {text}"
     words = f"{error.type} {error.code} {error.message}".lower()

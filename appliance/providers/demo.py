@@ -25,10 +25,11 @@ from typing import Any
 import msgspec
 
 from appliance.errors import GatewayError
-from appliance.exchange import ConnectFailed, Upstream, UpstreamCut
+from appliance.exchange import ConnectFailed, Upload, Upstream, UpstreamCut
 from appliance.formats import openai
 from appliance.formats.chat import ChatRequest, TextPart, ToolResultPart
 from appliance.formats.sse import DONE, data_event
+from appliance.providers import demo_units
 from appliance.providers.base import Endpoint, Provider
 from appliance.providers.demo_text import answer_words, example_of
 
@@ -46,12 +47,17 @@ class Demo(Provider):
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()
 
-    async def open(self, endpoint: Endpoint, body: bytes) -> Upstream:
+    async def open(self, endpoint: Endpoint, operation: str, body: bytes, upload: Upload | None = None) -> Upstream:
+        if upload is not None:
+            return _Answer(200, demo_units.transcript(upload.size, dict(upload.fields)))
         try:
             raw = msgspec.json.decode(body)
         except msgspec.DecodeError as error:
             return _Answer(400, _error(f"the body cannot be read: {error}", "invalid_value"))
         model = str(raw.get("model", ""))
+        if operation in demo_units.ANSWERS:
+            answer, content_type = demo_units.ANSWERS[operation]
+            return _Answer(200, answer(raw), {"Content-Type": content_type})
         try:
             script = parse_script(model)
             request = openai.decode_request(raw)

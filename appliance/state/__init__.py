@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from tempfile import gettempdir
 
 from appliance.state.directory import Directory
 from appliance.state.health import Health
@@ -14,7 +16,9 @@ from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
+from appliance.state.responses import Responses
 from appliance.state.store import Store
+from appliance.state.tokens import Tokens
 from appliance.state.usage import UsageStore
 
 
@@ -32,6 +36,11 @@ class State:
     metrics: Metrics
     log: Log
     health: Health
+    tokens: Tokens = field(default_factory=Tokens)
+    responses: Responses | None = None
+    """None: this appliance keeps no answers."""
+    spool: Path = field(default_factory=lambda: Path(gettempdir()))
+    """Where uploads lie while their call runs."""
     rng: Random = field(default_factory=Random)
     draining: bool = False
     in_flight: int = 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from appliance.exchange import ConnectFailed, Upstream, UpstreamCut
+from appliance.exchange import ConnectFailed, Upload, Upstream, UpstreamCut
 
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, Node) drop an idle connection: a request that is sent into
@@ -71,29 +71,37 @@ class Pools:
         max_connections: int,
         connect_s: float,
         sent: Callable[[], None],
+        method: str = "POST",
+        upload: Upload | None = None,
     ) -> Upstream:
-        """Send one POST and return when the answer's headers are here. `sent` is told when the connection stands.
+        """Send one request and return when the answer's headers are here. `sent` is told when the connection stands.
+
+        An `upload` goes out as a multipart form, its file read from disk piece by piece, in place of `body`.
 
         Raises ConnectFailed when there was no connection or it broke before any answer; TimeoutError is the caller's.
         """
         session = self._session(name, max_connections, connect_s)
         await session.slots.acquire()
         try:
-            return HttpUpstream(await self._post(session.client, url, headers, body, sent), session.slots)
+            data = body if upload is None else _form(upload)
+            return HttpUpstream(await self._send(session.client, method, url, headers, data, sent), session.slots)
         except BaseException:
             session.slots.release()
             raise
 
-    async def _post(
+    async def _send(
         self,
         client: aiohttp.ClientSession,
+        method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes,
+        data: bytes | aiohttp.FormData,
         sent: Callable[[], None],
     ) -> aiohttp.ClientResponse:
         try:
-            return await client.post(url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=sent)
+            return await client.request(
+                method, url, data=data or None, headers=headers, allow_redirects=False, trace_request_ctx=sent
+            )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise ConnectFailed(_reason(error)) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -105,6 +113,17 @@ class Pools:
         for session in self._sessions.values():
             await session.client.close()
         self._sessions.clear()
+
+
+def _form(upload: Upload) -> aiohttp.FormData:
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in upload.fields:
+        form.add_field(name, value)
+    # aiohttp reads an open file piece by piece, in a thread, and closes it when it was sent.
+    form.add_field(
+        upload.file_field, upload.path.open("rb"), filename=upload.filename, content_type=upload.content_type
+    )
+    return form
 
 
 def _reason(error: BaseException) -> str:

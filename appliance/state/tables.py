@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
@@ -16,6 +16,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     3: (),  # the new tables are made below; state.rollup fills its own from the rows
     4: (),
+    5: ("ALTER TABLE usage ADD COLUMN units TEXT",),
 }
 """The statements that lead from the version before to each. A new database is made by the models
 alone; so are new tables of an old one."""
@@ -91,6 +92,8 @@ class UsageRow(Table):
     attempts = peewee.TextField()
     price = peewee.TextField()
     metadata = peewee.TextField(null=True)
+    units = peewee.TextField(null=True)
+    """What is not counted in tokens, as JSON: images, audio_ms, characters, searches. Null when there is nothing."""
 
     class Meta:
         table_name = "usage"
@@ -168,6 +171,22 @@ class BudgetRow(Table):
         table_name = "budgets"
 
 
+class StoredResponseRow(Table):
+    """An answer of the Responses API that is kept for later calls. `items` and `response` are JSON."""
+
+    id = peewee.CharField(primary_key=True)
+    tenant_id = peewee.CharField(index=True)
+    user_id = peewee.CharField()
+    previous_id = peewee.CharField()
+    created_unix = peewee.DoubleField()
+    expires_unix = peewee.DoubleField(index=True)
+    items = peewee.TextField()
+    response = peewee.TextField()
+
+    class Meta:
+        table_name = "responses"
+
+
 class PartnerRow(Table):
     """A partner that was made over the API. Lists and mappings are JSON, here and below."""
 
@@ -236,4 +255,4 @@ class CustomRoleRow(Table):
 
 PEOPLE_TABLES = [PartnerRow, TenantRow, PersonRow, CustomRoleRow]
 
-TABLES = [MetaRow, ApiKeyRow, UsageRow, SeriesRow, RollupRow, BudgetRow, *PEOPLE_TABLES]
+TABLES = [MetaRow, ApiKeyRow, UsageRow, SeriesRow, RollupRow, BudgetRow, StoredResponseRow, *PEOPLE_TABLES]

@@ -15,13 +15,16 @@ def test_the_example_loads_with_no_key_and_no_warning() -> None:
     assert {name: provider.unconfigured for name, provider in loaded.document.providers.items()} == {
         "openai": "environment variable OPENAI_API_KEY is not set",
         "anthropic": "environment variable ANTHROPIC_API_KEY is not set",
+        "google": "environment variable GEMINI_API_KEY is not set",
+        "mistral": "environment variable MISTRAL_API_KEY is not set",
         "demo": None,
     }
 
 
 def test_a_key_in_the_environment_configures_its_provider() -> None:
-    providers = config.load(EXAMPLE, {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b"}).document.providers
-    assert [provider.unconfigured for provider in providers.values()] == [None, None, None]
+    keys = {f"{name}_API_KEY": "a" for name in ("OPENAI", "ANTHROPIC", "GEMINI", "MISTRAL")}
+    providers = config.load(EXAMPLE, keys).document.providers
+    assert [provider.unconfigured for provider in providers.values()] == [None] * 5
 
 
 def test_the_example_uses_every_section() -> None:
@@ -43,7 +46,7 @@ def test_every_model_can_be_answered_without_a_key() -> None:
         policy = (
             model.route if isinstance(model.route, config.RoutingPolicy) else document.routing_policies[model.route]
         )
-        assert policy.targets[-1].backend == "demo:demo", name
+        assert policy.targets[-1].backend.startswith("demo:"), name
 
 
 def test_the_first_line_leads_editors_to_the_schema() -> None:

@@ -106,3 +106,13 @@ def test_limits_stand_at_every_subject(load_text: Load) -> None:
         ("tenants", "t", "groups", "g", "budgets", "0"),
         ("tenants", "t", "budgets", "0"),
     }
+
+
+def test_calls_that_are_no_chats_may_be_smaller_than_the_shortest_answer(load_text: Load) -> None:
+    text = (
+        "providers:\n  d: {type: demo}\n"
+        "models:\n  m: {MODALITY, price: {input: '1', output: '1'}, route: [{backend: 'd:x'}]}\n"
+        "partners:\n  p: {budgets: [{period: daily, token_limit: 15, cost_limit: '0.000000001'}]}\n"
+    )
+    assert len(load_text(text.replace("MODALITY", "modality: chat")).warnings) == 2
+    assert load_text(text.replace("MODALITY", "modality: image")).warnings == ()

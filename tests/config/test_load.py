@@ -27,7 +27,8 @@ def test_the_smallest_configuration_has_every_default(load_text: Load, folder: P
     server = document.server
     assert (str(server.listen), server.tls, server.data_dir) == ("127.0.0.1:8000", None, folder / "var")
     assert (server.database, server.shared_state, server.workers) == ("sqlite", "memory", 1)
-    assert (server.body_limit, server.drain_timeout) == (20_000_000, 30.0)
+    assert (server.body_limit, server.upload_limit, server.drain_timeout) == (20_000_000, 100_000_000, 30.0)
+    assert server.responses_retention == 30 * 24 * 3600
     assert (document.providers, document.models, document.routing_policies, document.partners) == ({}, {}, {}, {})
 
 
@@ -102,6 +103,14 @@ def test_no_problem_and_no_traceback_shows_a_referenced_secret(folder: Path) -> 
         "version: 1\nproviders: {a: $}",
         "version: 1\nproviders: {a: {type: $}}",
         "version: 1\nproviders: {a: {type: custom, base_url: $, headers: {X: $$}, max_connections: $}}",
+        "version: 1\nproviders: {a: {type: azure, base_url: $, api_key: $, api_version: $, api: $, entra: $}}",
+        "version: 1\nproviders: {a: {type: azure, entra: {tenant_id: $, client_id: $, client_secret: $, scope: $}}}",
+        "version: 1\nproviders: {a: {type: azure, entra: {authority: $}}}",
+        "version: 1\nproviders: {a: {type: google, vertex: {project: $, location: $, service_account: $}}}",
+        "version: 1\nproviders: {a: {type: google, vertex: $}}",
+        "version: 1\nmodels: {a: {modality: $, price: {characters: $, search: $}, default_params: {voice: $, n: 5}}}",
+        "version: 1\nmodels: {a: {price: free, route: [{backend: 'a:b', capabilities: {tools: $}}]}}",
+        "version: 1\nserver: {upload_limit: $, responses_retention: $}",
         "version: 1\nmodels: {a: {price: $, route: $, status: $, default_params: {stop: $, temperature: $}}}",
         "version: 1\nmodels: {a: {price: {input: $, output: $}, route: [{backend: $, enabled: $}]}}",
         "version: 1\nmodels: {a: {price: free, route: [{backend: $}]}}",
@@ -136,6 +145,23 @@ def test_a_readable_file_with_a_literal_key_gives_a_warning(load_text: Load, fol
     ]
     (folder / "scaigrid.yaml").chmod(0o640)
     assert load_text(text, {"K": "k"}).warnings == ()
+
+
+def test_a_readable_file_with_other_literal_secrets_gives_a_warning(load_text: Load, folder: Path) -> None:
+    text = (
+        "providers:\n  a:\n    type: azure\n    base_url: https://h\n"
+        "    entra: {tenant_id: t, client_id: c, client_secret: literal}\n"
+    )
+    (folder / "scaigrid.yaml").touch()
+    (folder / "scaigrid.yaml").chmod(0o644)
+    assert [str(warning) for warning in load_text(text).warnings] == [
+        "scaigrid.yaml:6:56: the secret of provider `a` stands in a file that everybody on this machine may read "
+        "(write `${env:NAME}`, or take the right away with chmod o-r)"
+    ]
+
+
+def test_stored_answers_can_be_switched_off(load_text: Load) -> None:
+    assert load_text("server: {responses_retention: 0s}\n").document.server.responses_retention == 0
 
 
 def test_tls_files_are_found_beside_the_configuration(load_text: Load, folder: Path) -> None:

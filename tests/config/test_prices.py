@@ -23,15 +23,29 @@ def amounts(entry: config.Price | config.Tier) -> tuple[int, ...]:
 def test_a_price_is_held_in_nano_usd_and_what_is_not_written_costs_the_plain_price() -> None:
     found = price({"input": "15.00", "output": "75.00"})
     assert amounts(found) == (15_000_000_000, 75_000_000_000, 15_000_000_000, 15_000_000_000, 75_000_000_000)
-    assert (found.image, found.audio_minute, found.request, found.tiers) == (0, 0, 0, ())
+    assert (found.image, found.audio_minute, found.characters, found.search) == (0, 0, 0, 0)
+    assert (found.request, found.tiers) == (0, ())
     assert (found.free, found.auto, found.source) == (False, False, "")
 
 
 def test_every_class_of_a_price_may_be_written() -> None:
     tokens = {"input": "3", "output": "15", "cached_input": "0.30", "cache_write": "3.75", "reasoning": "12"}
-    found = price({**tokens, "image": "0.04", "audio_minute": "0.006", "request": "0.000000001"})
+    pieces = {"image": "0.04", "audio_minute": "0.006", "characters": "15", "search": "0.002"}
+    found = price({**tokens, **pieces, "request": "0.000000001"})
     assert amounts(found) == (3_000_000_000, 15_000_000_000, 300_000_000, 3_750_000_000, 12_000_000_000)
     assert (found.image, found.audio_minute, found.request) == (40_000_000, 6_000_000, 1)
+    assert (found.characters, found.search) == (15_000_000_000, 2_000_000)
+
+
+def test_tokens_need_no_price_where_pieces_have_one() -> None:
+    found = price({"image": "0.04"})
+    assert (amounts(found), found.image, found.free) == ((0, 0, 0, 0, 0), 40_000_000, False)
+    assert found.model_fields_set == {"image"}
+
+
+def test_a_price_that_says_nothing_is_none() -> None:
+    with pytest.raises(ValidationError, match="says nothing"):
+        price({})
 
 
 def test_tiers_have_the_same_classes_with_the_same_defaults() -> None:
@@ -57,6 +71,8 @@ def test_free_says_it_on_purpose() -> None:
         {"reasoning": "1"},
         {"image": "1"},
         {"audio_minute": "1"},
+        {"characters": "1"},
+        {"search": "1"},
         {"request": "0.000000001"},
         {"tiers": [{"above": 5, "input": "0", "output": "1"}]},
     ],

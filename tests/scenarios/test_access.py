@@ -15,6 +15,7 @@ from appliance.permissions import ROLES
 from appliance.state.directory import digest_of
 from support.appliance import Answer, Gateway
 from support.calling import SURFACES
+from support.inference_urls import BY_PATH, MODALITIES
 from support.tenancy import chat, error_code, key_of, running_tenancy
 
 
@@ -38,14 +39,16 @@ PARAMETERS: dict[str, Callable[[str], str]] = {
     "user_id": lambda role: f"acme:{role}",
     "key_id": _key_id,
     "budget_id": lambda role: "budget_of_nobody",
+    "provider_id": lambda role: "up",
+    "backend_id": lambda role: "demo:x",
 }
-"""Parameter of a path → something of acme's that exists; `role_id` is made for each call. A new one needs a line."""
+"""Parameter of a path → something of acme's that exists. A new one needs a line, here or in MADE."""
 
 
 def path_of(route: Route, role: str, gateway: Gateway) -> str:
     def value(found: re.Match[str]) -> str:
-        if found[1] == "role_id":
-            return new_role(gateway)
+        if found[1] in MADE:
+            return MADE[found[1]](gateway)
         assert found[1] in PARAMETERS, f"{route.path}: say in PARAMETERS what {found[1]} may be"
         return PARAMETERS[found[1]](role)
 
@@ -57,16 +60,24 @@ def new_role(gateway: Gateway) -> str:
     return str(gateway.post("/v1/iam/custom-roles", body).json()["data"]["id"])
 
 
+def new_response(gateway: Gateway) -> str:
+    body = {"model": "open", "input": "hi"}
+    return str(gateway.post("/oai/v1/responses", body, key=key_of("acme", "tenant_admin")).json()["id"])
+
+
+MADE: dict[str, Callable[[Gateway], str]] = {"role_id": new_role, "response_id": new_response}
+"""Parameter of a path → what is made for each call, since one of the URLs deletes it."""
+
 _NUMBERS = itertools.count()
 
 
 def body_of(route: Route) -> Any:
-    if route.operation:
-        return chat()
     return {"name": "from the matrix"} if route.method in ("POST", "PUT", "PATCH") else None
 
 
 def ask(gateway: Gateway, route: Route, role: str, key: str | None) -> Answer:
+    if route.operation:
+        return BY_PATH[route.path].post(gateway, BY_PATH[route.path].modality, key=key)
     return gateway.request(route.method, path_of(route, role, gateway), body_of(route), key=key)
 
 
@@ -96,9 +107,18 @@ OPEN_TO_ALL_KEYS = {
 }
 
 
+DENIED = {"oai": "permission_denied", "anthropic": "permission_error"}
+"""Dialect → its word for a permission that is lacking; elsewhere it is the native code."""
+
+
 def test_which_urls_ask_for_no_permission_is_written_here_too() -> None:
     """A new URL needs a permission; one that asks for none has to be argued for, in this list."""
     assert {name_of(route) for route in ROUTES if route.permission == "any"} == OPEN_TO_ALL_KEYS
+
+
+def test_every_inference_url_is_in_the_table_of_the_matrices() -> None:
+    """support/inference_urls.py: bad requests, hang-ups, drains and secrets are tried at each of them."""
+    assert {route.path for route in ROUTES if route.operation} == set(BY_PATH)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -111,12 +131,10 @@ def test_a_role_reaches_the_urls_that_its_permissions_open(gateway: Gateway, rou
     if route.permission in ("public", "any") or route.permission in ROLES[role]:
         assert answer.status not in (401, 403), answer.body
         assert answer.status < 500, answer.body
+        assert answer.status == 200 or not route.operation, answer.body
         return
     assert answer.status == 403
-    if route.path.startswith("/oai/"):
-        assert error_code(answer) == "permission_denied"
-    else:
-        assert error_code(answer) == "AUTHZ_PERMISSION_DENIED"
+    assert error_code(answer) == DENIED.get(route.path.split("/")[1], "AUTHZ_PERMISSION_DENIED")
     assert route.permission in answer.json()["error"]["message"], "it says which permission is missing"
 
 
@@ -131,9 +149,12 @@ def test_without_a_key_only_public_urls_answer(gateway: Gateway, route: Route) -
 
 # -- strangers × URLs -------------------------------------------------------------------------------------------------
 
+NOTHING_THERE = {"NOT_FOUND", "not_found"}
 STRANGERS = [("beta", "tenant_admin"), ("far", "tenant_admin"), ("far", "partner_admin")]
 OWNED = [
-    route for route in ROUTES if re.search(r"<(partner_id|tenant_id|user_id|key_id|role_id|budget_id)\b", route.path)
+    route
+    for route in ROUTES
+    if re.search(r"<(partner_id|tenant_id|user_id|key_id|role_id|budget_id|response_id)\b", route.path)
 ]
 
 
@@ -146,7 +167,13 @@ def test_what_belongs_to_others_does_not_exist_for_an_admin_of_elsewhere(
     path, key = path_of(route, "tenant_user", gateway), key_of(*stranger)
     parameter = path.removeprefix(route.path.partition("<")[0]).partition("/")[0]
     answer = gateway.request(route.method, path, body_of(route), key=key)
-    assert (answer.status, error_code(answer)) == (404, "NOT_FOUND")
+    if route.permission == "any" or route.permission in ROLES[stranger[1]]:
+        assert answer.status == 404
+    else:
+        assert answer.status == 403, "whoever may do this nowhere learns nothing here either"
+        assert route.permission in answer.json()["error"]["message"]
+        return
+    assert error_code(answer) in NOTHING_THERE
     nothing = gateway.request(route.method, path.replace(parameter, "nothing-there"), body_of(route), key=key)
     assert nothing.status == 404
     messages = [each.json()["error"]["message"] for each in (answer, nothing)]
@@ -174,7 +201,9 @@ def test_a_tenant_sees_the_models_of_its_globs(gateway: Gateway, tenant: str, se
     key = key_of(tenant, "tenant_user")
     native = {item["slug"] for item in gateway.get("/v1/models", key=key).json()["data"]["items"]}
     compat = {item["id"] for item in gateway.get("/oai/v1/models", key=key).json()["data"]}
-    assert native == compat == sees | {"flowing", "silent", "slow"}
+    assert native == compat == sees | {"flowing", "silent", "slow", *MODALITIES}
+    anthropic = {item["id"] for item in gateway.get("/anthropic/v1/models", key=key).json()["data"]}
+    assert anthropic == native - set(MODALITIES) | {"chat"}, "only chat models speak this dialect"
 
 
 @pytest.mark.parametrize("role", ["tenant_user", "tenant_admin", "super_admin"])
@@ -187,6 +216,7 @@ def test_a_model_outside_the_globs_is_denied_whatever_the_role(gateway: Gateway,
     assert (compat.status, error_code(compat)) == (403, "model_not_found")
     assert gateway.get("/v1/models/secret", key=key).status == 404
     assert gateway.get("/oai/v1/models/secret", key=key).status == 404
+    assert gateway.get("/anthropic/v1/models/secret", key=key).status == 404
     assert gateway.post("/v1/inference/chat", chat("acme-own"), key=key).status == 200
 
 

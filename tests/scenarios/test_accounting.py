@@ -263,7 +263,8 @@ def test_the_row_keeps_the_prices_it_was_computed_with(gateway: Gateway) -> None
     for name, written in (("price", PRICE), ("cost", COST)):
         rates = {each: int(Decimal(value) * 10**9) for each, value in written.items()}
         rates |= {"reasoning": rates["output"], "above": 0}
-        assert kept[name] == {"base": rates, "tiers": [], "request": 0}
+        by_the_piece = dict.fromkeys(("request", "image", "audio_minute", "characters", "search"), 0)
+        assert kept[name] == {"base": rates, "tiers": []} | by_the_piece
     usage = USAGES["all-classes"]
     assert stored["cost_nano"] == expected_cost(PRICE, usage) * 10**9
     assert isinstance(stored["cost_nano"], int)

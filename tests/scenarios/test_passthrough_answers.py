@@ -76,7 +76,7 @@ def test_a_native_request_reaches_an_openai_upstream_in_its_dialect(gateway: Gat
     assert gateway.usage()[0]["metadata"] == {"project": "x"}
 
 
-@pytest.mark.parametrize("unknown", [{"top_k": 5}, {"max_token": 5}, {"foo": 1, "bar": 2}, {"response_forma": {}}])
+@pytest.mark.parametrize("unknown", [{"top_kk": 5}, {"max_token": 5}, {"foo": 1, "bar": 2}, {"response_forma": {}}])
 def test_a_native_member_that_nobody_knows_is_refused_by_name(
     gateway: Gateway, upstream: Upstream, unknown: dict[str, Any]
 ) -> None:
@@ -104,15 +104,19 @@ def test_what_another_dialect_cannot_carry_is_refused_by_name(
 
 def test_members_of_a_whole_answer_come_back_as_they_were_written(gateway: Gateway, upstream: Upstream) -> None:
     extra = '"x_unknown": {"a": [1.50, 1e2]}, "provider": "somebody", "big": 123456789012345678901234567890'
-    raw = json.dumps(completion("hello", system_fingerprint="fp_1")).encode()[:-1] + f", {extra}}}".encode()
+    usage: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    usage |= {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
+    whole = completion("hello", system_fingerprint="fp_1", usage=usage)
+    raw = json.dumps(whole, separators=(",", ":")).encode()[:-1] + f", {extra}}}".encode()
     upstream.answer(lambda call: call.reply(200, raw))
     answer = gateway.post(COMPAT, {"model": "plain", "messages": json.loads(MESSAGES)})
     assert members_of(answer.body) == members_of(raw) | {"model": '"plain"'}
 
 
 def test_members_of_a_streamed_answer_come_back_as_they_were_written(gateway: Gateway, upstream: Upstream) -> None:
-    raw = b'{"id": "c", "object": "chat.completion.chunk", "created": 1.0, "model": "m", "x": [1.50], "choices": '
-    raw += b'[{"index": 0, "delta": {"content": "a", "reasoning_content": "b", "odd": 1e0}, "finish_reason": null}]}'
+    raw = b'{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "x": [1.50], "choices": '
+    raw += b'[{"index": 0, "delta": {"role": "assistant", "content": "a", "reasoning_content": "b", "odd": 1e0}, '
+    raw += b'"finish_reason": null}]}'
     upstream.answer(lambda call: call.stream([b"data: " + raw + b"\n\n", chunk({}, "stop"), DONE]))
     answer = gateway.post(COMPAT, {"model": "plain", "messages": json.loads(MESSAGES), "stream": True})
     first = answer.body.split(b"\n\n")[0].removeprefix(b"data: ")

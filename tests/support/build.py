@@ -15,11 +15,12 @@ from random import Random
 from typing import Any, cast
 
 import config
-from appliance.exchange import Attempt, Exchange, Failure, Key, Principal, Upstream, User
+from appliance.exchange import Attempt, Exchange, Failure, Key, Principal, Upload, Upstream, User
 from appliance.grid.compile import compile_grid
 from appliance.grid.grid import Grid, Target
 from appliance.limits import Budget
 from appliance.permissions import permissions_of
+from appliance.pipeline.operations import OPERATIONS
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
@@ -29,6 +30,7 @@ from appliance.state.limiter import Limiter
 from appliance.state.log import Log
 from appliance.state.metrics import Metrics
 from appliance.state.pools import Pools
+from appliance.state.responses import Responses
 from appliance.state.store import Store
 from appliance.state.usage import UsageStore
 
@@ -129,15 +131,23 @@ class FakeClient:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.sent: list[bytes] = []
+        self.content_type = ""
+        self.broken_off = False
 
-    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    async def whole(
+        self, status: int, headers: dict[str, str], body: bytes, content_type: str = "application/json"
+    ) -> None:
         assert not self.status, "only one answer"
         assert not self.started
         self.status, self.headers, self.body, self.ended = status, headers, body, True
+        self.content_type = content_type
 
-    async def start_stream(self, headers: dict[str, str]) -> None:
+    async def start_stream(
+        self, headers: dict[str, str], content_type: str = "text/event-stream; charset=utf-8"
+    ) -> None:
         assert not self.status, "only one answer"
         self.started, self.status, self.headers = True, 200, headers
+        self.content_type = content_type
 
     async def send(self, data: bytes) -> None:
         assert self.started
@@ -149,6 +159,10 @@ class FakeClient:
         assert self.started
         assert not self.ended
         self.ended = True
+
+    async def break_off(self) -> None:
+        assert self.started
+        self.broken_off = True
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -208,6 +222,7 @@ class FakePools:
     def __init__(self, *script: Upstream | Exception | float) -> None:
         self.script = list(script)
         self.opened: list[tuple[str, str, Mapping[str, str], bytes]] = []
+        self.uploads: list[Upload | None] = []
 
     async def open(
         self,
@@ -218,9 +233,12 @@ class FakePools:
         max_connections: int,
         connect_s: float,
         sent: Callable[[], None],
+        method: str = "POST",
+        upload: Upload | None = None,
     ) -> Upstream:
         sent()
         self.opened.append((name, url, headers, body))
+        self.uploads.append(upload)
         answer = self.script.pop(0)
         if isinstance(answer, int | float):
             await asyncio.sleep(answer)
@@ -267,6 +285,7 @@ def make_state(
     journal: FakeJournal | None = None,
     directory: Directory | None = None,
     budgets: Iterable[Budget] = (),
+    responses: Any = None,
     seed: int = 0,
 ) -> State:
     """A State whose parts with a life of their own (journal, pools, store, log) are fakes or absent."""
@@ -284,6 +303,7 @@ def make_state(
         metrics=Metrics(),
         log=cast(Log, None),
         health=Health(),
+        responses=cast(Responses | None, responses),
         rng=Random(seed),
     )
 
@@ -305,6 +325,7 @@ def make_exchange(
     body: bytes | None = None,
     *,
     surface: str = "native",
+    operation: str = "chat",
     clock: Any = None,
     principal: Principal | None = None,
     credential: str | None = SECRET,
@@ -315,7 +336,7 @@ def make_exchange(
     return Exchange(
         request_id="req_of_the_test",
         surface=surface,
-        operation="chat",
+        operation=OPERATIONS[operation],
         grid=grid or make_grid(),
         client=FakeClient(),
         credential=credential,
@@ -375,6 +396,7 @@ def usage_row(row_id: str = "usage_1", **changes: Any) -> dict[str, Any]:
         "error_code": "",
         "attempts": "[]",
         "price": "{}",
+        "units": None,
         "metadata": None,
     }
     return row | changes

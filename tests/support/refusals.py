@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 from support.appliance import Answer, Gateway
+
+Surface = Literal["native", "compat", "anthropic"]
+BAD_REQUEST = {"native": 422, "compat": 400, "anthropic": 400}
+"""The status of a VALIDATION_ERROR."""
 
 
 def assert_refused(
@@ -25,6 +30,12 @@ def assert_refused(
         assert error["code"] == code
         if field:
             assert error["details"][0]["field"].startswith(field), error
+    elif surface == "anthropic":
+        assert set(body) == {"type", "error", "request_id"}
+        assert body["type"] == "error"
+        assert body["request_id"] == answer.headers["X-Request-ID"]
+        assert set(error) == {"type", "message"}
+        assert error["message"].startswith(field or ""), error
     else:
         assert set(body) == {"error"}
         assert set(error) == {"message", "type", "param", "code"}

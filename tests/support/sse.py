@@ -11,7 +11,7 @@ def events(body: bytes) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for block in body.decode().split("\n\n"):
         name, data = "", []
-        for line in block.splitlines():
+        for line in block.split("\n"):  # splitlines would also end a line inside JSON, at U+2028
             key, _, value = line.partition(":")
             if key == "event":
                 name = value.strip()

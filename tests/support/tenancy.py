@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from appliance.permissions import ROLES
 from support import faults
 from support.appliance import Answer, Gateway, running
 from support.faults import begins
-from support.upstream import Upstream
+from support.inference_urls import MODALITIES, models
+from support.upstream import Call, Upstream
 
 
 def key_of(tenant: str, user: str) -> str:
@@ -26,6 +28,7 @@ def _tenant(name: str, users: dict[str, str], settings: str = "") -> str:
     return f"      {name}:\n{settings}        users:\n" + "\n".join("  " + _user(name, *each) for each in users.items())
 
 
+GLOBS = ["open", "acme-*", "flowing", "silent", "slow", *MODALITIES]
 EVERYBODY = {role: role for role in ROLES}
 YAML = f"""
 providers:
@@ -38,10 +41,11 @@ models:
   flowing: {{price: {{input: "1", output: "2"}}, route: [{{backend: "demo:x,pace=20ms,tokens=100000"}}]}}
   silent: {{price: {{input: "1", output: "2"}}, route: [{{backend: "up:x"}}]}}
   slow: {{price: {{input: "1", output: "2"}}, route: [{{backend: "demo:x,first=1500ms"}}]}}
+{models("free", "demo:x")}
 partners:
   north:
     tenants:
-{_tenant("acme", EVERYBODY, '        models: [open, "acme-*", flowing, silent, slow]' + chr(10))}
+{_tenant("acme", EVERYBODY, "        models: " + json.dumps(GLOBS) + chr(10))}
           gone: {{status: suspended, api_keys: [{{name: k, key: "{key_of("acme", "gone")}"}}]}}
           late:
             api_keys:
@@ -59,9 +63,15 @@ TENANTS = {"acme": "north", "beta": "north", "frozen": "north", "far": "south", 
 def running_tenancy(folder: Path) -> Iterator[Gateway]:
     """Model `silent` says two words and then nothing; `flowing` never stops; `slow` answers after 1.5 s."""
     with Upstream() as upstream:
-        upstream.answer(begins(faults.stalls))
+        upstream.answer(_play)
         with running(YAML.replace("UPSTREAM", upstream.url), folder) as gateway:
             yield gateway
+
+
+def _play(call: Call) -> Any:
+    if call.path.endswith("/models"):
+        return call.reply(200, {"object": "list", "data": [{"id": "x"}, {"id": "y"}]})
+    return begins(faults.stalls)(call)
 
 
 def chat(model: str = "open", **members: Any) -> dict[str, Any]:
@@ -69,4 +79,6 @@ def chat(model: str = "open", **members: Any) -> dict[str, Any]:
 
 
 def error_code(answer: Answer) -> str:
-    return str(answer.json()["error"]["code"])
+    """The code; in Anthropic's dialect, which has none, the type."""
+    error = answer.json()["error"]
+    return str(error["code"] if "code" in error else error["type"])

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sanic import Request
 
+from appliance.api import accept
 from appliance.api.accept import Appliance, Call, credential_of, inference, plain, request_id_of, surface_of
 from appliance.api.envelope import Page
 from appliance.api.routes import Route
 from appliance.errors import GatewayError, invalid
+from appliance.exchange import Exchange
 from appliance.grid.holder import Generation, Holder
 from appliance.state import State
 from support.build import SECRET, FakePools, FakeUpstream, chat_body, make_grid, make_state
@@ -89,8 +91,29 @@ def test_the_credential_is_the_bearer_token(header: str | None, credential: str 
 
 
 @pytest.mark.parametrize(
+    ("headers", "credential"),
+    [
+        ({"x-api-key": "sgk_x"}, "sgk_x"),
+        ({"x-api-key": ""}, ""),
+        ({"x-api-key": "sgk_x", "authorization": "Bearer sgk_y"}, "sgk_y"),
+        ({"api-key": "sgk_x"}, None),
+    ],
+)
+def test_or_the_key_in_anthropic_s_header(headers: dict[str, str], credential: str | None) -> None:
+    assert credential_of(request_of(headers)) == credential
+
+
+@pytest.mark.parametrize(
     ("path", "surface"),
-    [("/v1/me", "native"), ("/oai/v1/models", "openai"), ("/health", "native"), ("", "native"), ("/oairy", "native")],
+    [
+        ("/v1/me", "native"),
+        ("/oai/v1/models", "openai"),
+        ("/anthropic/v1/messages", "anthropic"),
+        ("/health", "native"),
+        ("", "native"),
+        ("/oairy", "native"),
+        ("/anthropics/v1", "native"),
+    ],
 )
 def test_the_path_says_in_which_dialect_errors_are_told(path: str, surface: str) -> None:
     assert surface_of(path) == surface
@@ -263,7 +286,7 @@ async def inferred(
     appliance, lines = appliance_with(state)
     fields = {"body": chat_body(), "path": INFERENCE.path, "method": "POST"} | changes
     request = request_of(BEARER if headers is None else headers, **fields)
-    response = await inference(INFERENCE, appliance)(request)
+    response = await inference(INFERENCE, appliance, 1_000_000)(request)
     assert appliance.holder.current.inside == 0
     assert state.in_flight == 0
     (line,) = lines.lines
@@ -324,6 +347,30 @@ async def test_guesses_at_inference_and_elsewhere_are_counted_together_by_addres
     assert (refused.status, line["error"]) == (429, "RATE_LIMITED")
     other, _, _ = await inferred(state, guess, ip="192.0.2.2")
     assert other.status == 401
+
+
+async def test_what_the_caller_says_about_the_dialect_goes_with_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    async def line(exchange: Exchange, state: State) -> None:
+        seen.append((exchange.surface, exchange.credential, dict(exchange.forwarded), exchange.incoming))
+        await exchange.client.whole(200, {}, b"{}")
+
+    monkeypatch.setattr(accept, "run", line)
+    route = Route("POST", "/anthropic/v1/messages", "models:use", "for the test", operation="chat")
+    upload = Route("POST", "/oai/v1/audio", "models:use", "for the test", operation="transcribe", upload=True)
+    named = Route("POST", "/oai/v1/responses", "models:use", "for the test", operation="respond", surface="responses")
+    headers = {"x-api-key": "sgk_x", "anthropic-beta": "context-1m", "anthropic-version": "2023-06-01", "cookie": "c"}
+    for each in (route, upload, named):
+        appliance, _ = appliance_with()
+        response = await inference(each, appliance, 1_000_000)(request_of(headers, path=each.path, method="POST"))
+        assert response
+        assert response.status == 200
+    forwarded = {"anthropic-beta": "context-1m"}
+    assert [entry[:3] for entry in seen] == [
+        (surface, "sgk_x", forwarded) for surface in ("anthropic", "openai", "responses")
+    ]
+    assert [entry[3] is not None for entry in seen] == [False, True, False]
 
 
 async def test_the_caller_s_rate_limit_stands_in_the_answer_s_headers() -> None:

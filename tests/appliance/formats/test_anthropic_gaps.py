@@ -27,6 +27,8 @@ HELLO = [Message("user", [TextPart("hello")])]
         ("functions", {"extra": {"functions": [{"name": "f"}]}}),
         ("function_call", {"extra": {"function_call": {"name": "f"}}}),
         ("web_search_options", {"extra": {"web_search_options": {}}}),
+        ("background", {"extra": {"background": True}}),
+        ("truncation", {"extra": {"truncation": "auto"}}),
         ("container", {"extra": {"container": "container_1"}}),
         ("mcp_servers", {"extra": {"mcp_servers": []}}),
         ("speed", {"extra": {"speed": "fast"}}),
@@ -43,10 +45,10 @@ def test_what_cannot_be_carried_is_refused_by_name(name: str, members: dict[str,
 
 
 def test_everything_that_cannot_be_carried_is_told_at_once() -> None:
-    request = ChatRequest("m", HELLO, n=3, seed=7, extra={"top_k": 5, "logit_bias": {"1": 1}, "store": True})
+    request = ChatRequest("m", HELLO, n=3, seed=7, extra={"thinking": {}, "logit_bias": {"1": 1}, "store": True})
     with pytest.raises(GatewayError) as caught:
         refuse_uncarriable(request)
-    assert caught.value.message.startswith("n, seed, logit_bias: these cannot be carried to an Anthropic target")
+    assert caught.value.message.startswith("n, seed, logit_bias: cannot be carried to an Anthropic target")
     assert [detail["field"] for detail in caught.value.details or []] == ["n", "seed", "logit_bias"]
     assert caught.value.param == "n"
 
@@ -58,6 +60,8 @@ def test_what_changes_nothing_about_the_answer_is_let_go() -> None:
         "verbosity": "medium",
         "functions": [],
         "audio": None,
+        "background": False,
+        "truncation": "disabled",
     }
     harmless = dict.fromkeys(HARMLESS, "anything")
     passed = {name: {"any": "thing"} for name in PASSED}

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.formats.anthropic_reply import decode_reply, decode_usage
-from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
-from appliance.formats.chat import Choice, ReasoningPart, TextPart, ToolCallPart, Usage
+from appliance.formats.anthropic_reply import decode_reply
+from appliance.formats.chat import Choice, Citation, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from appliance.formats.json_answer import JSON_ANSWER_TOOL
 from support.fixtures import PROVIDERS, needs_fixtures, recorded_json
 from support.golden import check_golden
 
@@ -86,10 +86,10 @@ def test_blocks_keep_their_order_and_the_servers_own_stay_out() -> None:
         )
     )
     assert reply.choices[0].parts == [
-        ReasoningPart("hm", signature="sig"),
-        ReasoningPart("unsigned"),
-        ReasoningPart(redacted="opaque"),
-        TextPart("a", citations=[{"type": "x"}]),
+        ReasoningPart("hm", signature="sig", origin="anthropic"),
+        ReasoningPart("unsigned", origin="anthropic"),
+        ReasoningPart(redacted="opaque", origin="anthropic"),
+        TextPart("a", citations=[Citation(start=0, end=1, native={"type": "x"}, origin="anthropic")]),
         TextPart("b"),
         ToolCallPart("toolu_1", "f", "{}"),
     ]
@@ -98,8 +98,13 @@ def test_blocks_keep_their_order_and_the_servers_own_stay_out() -> None:
 
 def test_what_explains_the_end_is_kept() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "no"}
-    assert decode_reply(_message(stop_reason="refusal", stop_details=details)).extra == {"stop_details": details}
-    assert decode_reply(_message(stop_reason="stop_sequence", stop_sequence="END")).extra == {"stop_sequence": "END"}
+    reply = decode_reply(_message(stop_reason="refusal", stop_details=details))
+    assert reply.extra == {"stop_details": details}
+    assert reply.choices[0].parts == [RefusalPart("no")]
+    unexplained = {"type": "refusal", "category": None, "explanation": None}
+    assert _choice(stop_reason="refusal", stop_details=unexplained).parts == []
+    choice = _choice(stop_reason="stop_sequence", stop_sequence="END")
+    assert (choice.finish_reason, choice.native_finish_reason, choice.stop_sequence) == ("stop", None, "END")
 
 
 def test_an_answer_need_not_name_itself_nor_its_usage() -> None:
@@ -131,49 +136,3 @@ def test_what_is_no_message_is_a_shape_mismatch(body: Any) -> None:
     with pytest.raises(GatewayError) as caught:
         decode_reply(body)
     assert caught.value.code == "UPSTREAM_SHAPE_MISMATCH"
-
-
-# -- usage ------------------------------------------------------------------------------------------------------------
-
-
-def test_input_is_the_sum_of_its_three_classes() -> None:
-    usage = {
-        "input_tokens": 3,
-        "cache_creation_input_tokens": 418,
-        "cache_read_input_tokens": 1111,
-        "output_tokens": 33,
-        "output_tokens_details": {"thinking_tokens": 20},
-    }
-    assert decode_usage(usage) == Usage(
-        input_tokens=1532, output_tokens=33, cached_input_tokens=1111, cache_write_tokens=418, reasoning_tokens=20
-    )
-
-
-def test_rounds_that_the_top_level_leaves_out_are_counted() -> None:
-    compaction = {"type": "compaction", "input_tokens": 100, "cache_read_input_tokens": 55096, "output_tokens": 83}
-    last = {"type": "message", "input_tokens": 181, "cache_creation_input_tokens": 7, "output_tokens": 8}
-    usage = {
-        "input_tokens": 181,
-        "cache_creation_input_tokens": 7,
-        "output_tokens": 8,
-        "iterations": [compaction, last],
-    }
-    assert decode_usage(usage) == Usage(
-        input_tokens=55384, output_tokens=91, cached_input_tokens=55096, cache_write_tokens=7
-    )
-
-
-@pytest.mark.parametrize("iterations", [None, [], [None], "garbage"])
-def test_without_rounds_the_top_level_counts(iterations: Any) -> None:
-    usage = {"input_tokens": 5, "cache_read_input_tokens": None, "output_tokens": 2, "iterations": iterations}
-    assert decode_usage(usage) == Usage(input_tokens=5, output_tokens=2)
-
-
-@pytest.mark.parametrize("usage", [None, [], "12"])
-def test_unknown_usage_is_none_and_not_zero(usage: Any) -> None:
-    assert decode_usage(usage) is None
-
-
-def test_counts_that_are_no_whole_numbers_count_nothing() -> None:
-    usage = {"input_tokens": True, "cache_read_input_tokens": "7", "output_tokens": -3, "output_tokens_details": 4}
-    assert decode_usage(usage) == Usage()

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
 from appliance.errors import GatewayError
-from appliance.formats.anthropic_request import DEFAULT_MAX_TOKENS, JSON_ANSWER_TOOL, encode_request
+from appliance.formats.anthropic_request import DEFAULT_MAX_TOKENS, encode_request
 from appliance.formats.chat import (
     ChatRequest,
     FilePart,
@@ -28,6 +28,7 @@ from appliance.formats.chat import (
     ToolChoice,
     ToolResultPart,
 )
+from appliance.formats.json_answer import JSON_ANSWER_TOOL
 from support.golden import check_golden
 
 HINT = {"type": "ephemeral"}
@@ -42,6 +43,7 @@ CITY_FORMAT = ResponseFormat("json_schema", name="city", schema=SCHEMA, strict=T
 FIND = Tool("find", "Finds things.", {"type": "object", "properties": {"q": {"type": "string"}}})
 NATIVE_MODEL = "claude-sonnet-4-5"
 OLD_MODEL = "claude-sonnet-4-20250514"
+NEW_MODEL = "claude-opus-4-7"
 
 SENT_AS_EXTRA_BODY = {"temperature", "top_p", "top_k"}
 """Members that the API still takes from the models that know them, but the SDK's types no longer name."""
@@ -126,7 +128,8 @@ def _conversation() -> ChatRequest:
         tool_choice=ToolChoice("auto"),
         parallel_tool_calls=False,
         user="alice",
-        extra={"top_k": 40, "store": True, "stream_options": {"include_usage": True}},
+        top_k=40,
+        extra={"store": True, "stream_options": {"include_usage": True}},
     )
 
 
@@ -141,6 +144,7 @@ def _thinking() -> ChatRequest:
                     ReasoningPart("I need the country first.", signature="c2lnbmVk"),
                     ReasoningPart(redacted="b3BhcXVl"),
                     ReasoningPart("dropped, since nobody signed it"),
+                    ReasoningPart("dropped, since another provider signed it", signature="c2ln", origin="google"),
                     TextPart("Let me see."),
                     ToolCallPart("toolu_1", "find", '{"q":"country"}'),
                 ],
@@ -154,7 +158,8 @@ def _thinking() -> ChatRequest:
 
 
 def _json_schema() -> ChatRequest:
-    return ChatRequest("front", HELLO, response_format=CITY_FORMAT, reasoning=ReasoningOptions(effort="minimal"))
+    effort = ReasoningOptions(effort="minimal")
+    return ChatRequest("front", HELLO, response_format=CITY_FORMAT, reasoning=effort, max_output_tokens=2000)
 
 
 def _json_object() -> ChatRequest:
@@ -248,44 +253,108 @@ def test_what_cannot_be_carried_is_refused_before_anything_else() -> None:
 
 
 def test_the_top_level_cache_hint_goes_on() -> None:
-    assert _encoded(extra={"cache_control": HINT, "top_k": None})["cache_control"] == HINT
+    assert _encoded(extra={"cache_control": HINT})["cache_control"] == HINT
+
+
+# -- what a model refuses ---------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_takes_no_sampling_parameters_is_sent_none() -> None:
+    body = _encoded(NEW_MODEL, temperature=1.0, top_p=1.0)
+    assert not {"temperature", "top_p", "top_k"} & body.keys()
+    for name, value in (("temperature", 0.7), ("top_p", 0.9), ("top_k", 1)):
+        error = _refusal(NEW_MODEL, **{name: value})
+        assert error.param == name
+        assert error.details == [{"field": name, "message": error.message.removeprefix(f"{name}: ")}]
+
+
+def test_an_answer_is_begun_only_where_the_model_goes_on_with_it() -> None:
+    begun = ChatRequest("front", [*HELLO, Message("assistant", [TextPart("It is")])], prefill=True)
+    assert encode_request(begun, NATIVE_MODEL)["messages"][-1]["role"] == "assistant"
+    with pytest.raises(GatewayError, match="end with a message of another role") as caught:
+        encode_request(begun, NEW_MODEL)
+    assert caught.value.param == "messages.1"
+
+
+def test_a_call_is_forced_only_where_the_model_can_be_forced() -> None:
+    auto = _encoded("claude-opus-5-5", tools=[FIND], tool_choice=ToolChoice("auto"))
+    assert auto["tool_choice"] == {"type": "auto"}
+    assert _refusal("claude-opus-5-5", tools=[FIND], tool_choice=ToolChoice("required")).param == "tool_choice"
+    assert _refusal("claude-opus-5-5", response_format=ResponseFormat("json_object")).param == "response_format"
 
 
 # -- reasoning --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [ReasoningOptions(effort="none"), ReasoningOptions(budget_tokens=0)])
-def test_reasoning_can_be_switched_off(options: ReasoningOptions) -> None:
-    body = _encoded(reasoning=options)
-    assert body["thinking"] == {"type": "disabled"}
-    assert "output_config" not in body
+def test_reasoning_stands_in_two_members() -> None:
+    body = _encoded(NEW_MODEL, reasoning=ReasoningOptions(effort="high"))
+    assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
 
 
 @pytest.mark.parametrize(
-    ("effort", "sent"),
-    [("minimal", "low"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "xhigh"), ("max", "max")],
+    "beside",
+    [
+        {"tools": [FIND], "tool_choice": ToolChoice("required")},
+        {"tools": [FIND], "tool_choice": ToolChoice("tool", "find")},
+        {"response_format": ResponseFormat("json_object")},
+        {"temperature": 0.5},
+        {"top_k": 5},
+    ],
 )
-def test_efforts_are_sent_in_anthropics_words(effort: str, sent: str) -> None:
-    body = _encoded(reasoning=ReasoningOptions(effort=effort))
-    assert body["output_config"] == {"effort": sent}
+def test_an_effort_does_not_think_beside_what_forbids_it(beside: dict[str, Any]) -> None:
+    body = _encoded("claude-opus-4-6", reasoning=ReasoningOptions(effort="low"), **beside)
     assert "thinking" not in body
+    assert body["output_config"] == {"effort": "low"}
+    assert _refusal(NATIVE_MODEL, reasoning=ReasoningOptions(effort="low"), **beside).param == "reasoning_effort"
 
 
-def test_a_budget_is_part_of_the_output_cap() -> None:
-    body = _encoded(reasoning=ReasoningOptions(effort="high", budget_tokens=1024), max_output_tokens=1025)
-    assert body["thinking"] == {"type": "enabled", "budget_tokens": 1024}
-    assert body["output_config"] == {"effort": "high"}
-    assert _refusal(reasoning=ReasoningOptions(budget_tokens=1024), max_output_tokens=1024).param == "max_tokens"
-    assert _refusal(reasoning=ReasoningOptions(budget_tokens=1023)).param == "reasoning.budget_tokens"
+@pytest.mark.parametrize(
+    ("beside", "param"),
+    [
+        ({"tools": [FIND], "tool_choice": ToolChoice("required")}, "tool_choice"),
+        ({"temperature": 0.5}, "temperature"),
+        ({"top_k": 5}, "top_k"),
+    ],
+)
+def test_a_budget_beside_what_forbids_it_is_refused(beside: dict[str, Any], param: str) -> None:
+    assert _refusal(reasoning=ReasoningOptions(budget_tokens=2000), **beside).param == param
+    assert _refusal(extra={"thinking": {"type": "adaptive"}}, **beside).param == param
 
 
-def test_an_unknown_effort_is_refused() -> None:
-    assert _refusal(reasoning=ReasoningOptions(effort="heroic")).param == "reasoning_effort"
+def _resumed(*thought: ReasoningPart) -> list[Message]:
+    called = Message("assistant", [*thought, TextPart("I look."), ToolCallPart("toolu_1", "find", "{}")])
+    return [*HELLO, called, Message("tool", [ToolResultPart("toolu_1", [TextPart("found")])])]
+
+
+@pytest.mark.parametrize("options", [ReasoningOptions(effort="low"), ReasoningOptions(budget_tokens=2000)])
+def test_a_step_whose_thought_got_lost_goes_on_without_thinking(options: ReasoningOptions) -> None:
+    def thinking(messages: list[Message], model: str = NATIVE_MODEL) -> str | None:
+        request = ChatRequest("front", messages, reasoning=options, tools=[FIND], max_output_tokens=8000)
+        body = encode_request(request, model)
+        _referee(body)
+        kind: str | None = body.get("thinking", {}).get("type")
+        return kind
+
+    assert thinking(_resumed(ReasoningPart("Hm.", "sig", origin="anthropic"))) == "enabled"
+    assert thinking(_resumed(ReasoningPart("Hm.", "sig", origin="google"))) is None
+    assert thinking(_resumed()) is None
+    # What the user says next begins a new turn.
+    assert thinking([*_resumed(), Message("assistant", [TextPart("There.")]), *HELLO]) == "enabled"
+
+
+def test_adaptive_thinking_asks_for_no_thought_before() -> None:
+    request = ChatRequest("front", _resumed(), reasoning=ReasoningOptions(effort="low"), tools=[FIND])
+    assert encode_request(request, "claude-opus-4-6")["thinking"]["type"] == "adaptive"
+
+
+def test_a_budget_makes_the_default_cap_larger() -> None:
+    body = _encoded(reasoning=ReasoningOptions(budget_tokens=10_000))
+    assert body["max_tokens"] == DEFAULT_MAX_TOKENS + 10_000
 
 
 def test_anthropics_own_thinking_member_goes_on_as_it_came() -> None:
     own = {"type": "adaptive", "display": "omitted"}
-    body = _encoded(extra={"thinking": own}, reasoning=ReasoningOptions(effort="low"))
+    body = _encoded("claude-opus-4-6", extra={"thinking": own}, reasoning=ReasoningOptions(effort="low"))
     assert (body["thinking"], body["output_config"]) == (own, {"effort": "low"})
     assert _refusal(extra={"thinking": own}, reasoning=ReasoningOptions(budget_tokens=0)).param == "thinking"
     assert _refusal(extra={"thinking": True}).param == "thinking"
@@ -371,9 +440,13 @@ def test_a_schema_goes_native_where_the_model_can_and_through_a_forced_tool_else
 
 def test_the_native_schema_stands_beside_tools_thinking_and_effort() -> None:
     body = _encoded(
-        response_format=CITY_FORMAT, tools=[FIND], reasoning=ReasoningOptions(effort="low", budget_tokens=2000)
+        "claude-opus-4-6",
+        response_format=CITY_FORMAT,
+        tools=[FIND],
+        reasoning=ReasoningOptions(effort="low", budget_tokens=2000),
     )
     assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}}
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 2000}
     assert [tool["name"] for tool in body["tools"]] == ["find"]
 
 
@@ -390,6 +463,34 @@ def test_a_forced_tool_answer_bears_neither_tools_nor_thinking(
     model: str, wanted: ResponseFormat, other: dict[str, Any]
 ) -> None:
     assert _refusal(model, response_format=wanted, **other).param == "response_format"
+
+
+OPEN_SCHEMA = {"type": "object", "additionalProperties": {"type": "number"}}
+
+
+def test_objects_that_were_left_open_are_closed_and_limits_are_told() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
+    for strict in (True, False, None):
+        body = _encoded(response_format=ResponseFormat("json_schema", schema=schema, strict=strict))
+        assert body["output_config"]["format"]["schema"] == {
+            "type": "object",
+            "properties": {"n": {"type": "integer", "description": "(minimum: 1)"}},
+            "additionalProperties": False,
+        }
+    (tool,) = _encoded(tools=[Tool("f", parameters=schema, strict=True)])["tools"]
+    assert tool["input_schema"]["additionalProperties"] is False
+    (tool,) = _encoded(tools=[Tool("f", parameters=schema)])["tools"]
+    assert tool["input_schema"] == schema
+
+
+def test_a_schema_of_any_keys_is_enforced_nowhere_and_so_a_strict_one_is_refused() -> None:
+    body = _encoded(response_format=ResponseFormat("json_schema", schema=OPEN_SCHEMA))
+    assert (body["tools"][0]["input_schema"], "output_config" in body) == (OPEN_SCHEMA, False)
+    assert _refusal(response_format=ResponseFormat("json_schema", schema=OPEN_SCHEMA, strict=True)).param == (
+        "response_format"
+    )
+    (tool,) = _encoded(tools=[Tool("f", parameters=OPEN_SCHEMA, strict=True)])["tools"]
+    assert (tool["input_schema"], tool["strict"]) == (OPEN_SCHEMA, True)
 
 
 def test_a_forced_tool_answer_bears_thinking_that_is_off() -> None:

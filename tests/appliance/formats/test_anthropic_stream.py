@@ -9,20 +9,22 @@ import msgspec
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.formats.anthropic_request import JSON_ANSWER_TOOL
 from appliance.formats.anthropic_stream import AnthropicStreamDecoder
 from appliance.formats.chat import (
     ChatEvent,
+    Citation,
     Ended,
     Failed,
     Finished,
     ReasoningDelta,
+    RefusalDelta,
     Started,
     TextDelta,
     ToolCallDelta,
     Usage,
     UsageSeen,
 )
+from appliance.formats.json_answer import JSON_ANSWER_TOOL
 from appliance.formats.sse import SseEvent, SseSplitter
 from support.fixtures import PROVIDERS, needs_fixtures, recorded
 from support.golden import check_golden
@@ -119,15 +121,13 @@ def test_every_recorded_stream_has_a_golden_file() -> None:
 
 @needs_fixtures
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_stream_cut_before_its_stop_reason_is_never_complete(name: str) -> None:
+def test_a_stream_cut_before_its_end_mark_is_never_complete(name: str) -> None:
     decoder = AnthropicStreamDecoder()
-    has_finished = False
     for event in SseSplitter().feed(_recorded(name)):
-        assert decoder.complete is has_finished
-        decoded = decoder.feed(event)
-        has_finished = has_finished or any(isinstance(item, Finished) for item in decoded)
-        assert decoder.complete is has_finished
-    assert has_finished
+        assert not decoder.complete, "a stop reason alone is no end: only message_stop is"
+        last = decoder.feed(event)
+    assert last == [Ended()]
+    assert decoder.complete
 
 
 @needs_fixtures
@@ -164,9 +164,9 @@ def test_a_whole_answer_in_order() -> None:
     assert events == [
         Started("msg_1", "m", 0),
         UsageSeen(Usage(input_tokens=9)),
-        ReasoningDelta(0, "hm"),
-        ReasoningDelta(0, signature="sig"),
-        ReasoningDelta(0, redacted="opaque"),
+        ReasoningDelta(0, "hm", origin="anthropic"),
+        ReasoningDelta(0, signature="sig", origin="anthropic"),
+        ReasoningDelta(0, redacted="opaque", origin="anthropic"),
         TextDelta(0, "O"),
         TextDelta(0, "K"),
         ToolCallDelta(0, 0, id="toolu_f", name="f"),
@@ -189,8 +189,9 @@ def test_blocks_that_start_full_lose_nothing() -> None:
         *_block(3, _tool("g", input={"b": 1}), _piece('{"c":2}')),
     )
     assert events[1:] == [
-        ReasoningDelta(0, "hm", signature="sig"),
-        TextDelta(0, "hi", citations=[{"type": "x"}]),
+        ReasoningDelta(0, "hm", signature="sig", origin="anthropic"),
+        TextDelta(0, "hi"),
+        TextDelta(0, "", citations=[Citation(start=0, end=2, native={"type": "x"}, origin="anthropic")]),
         ToolCallDelta(0, 0, id="toolu_f", name="f"),
         ToolCallDelta(0, 0, arguments='{"a":[1,"é"]}'),
         ToolCallDelta(0, 1, id="toolu_g", name="g"),
@@ -214,10 +215,34 @@ def test_a_call_whose_stop_never_came_still_has_arguments() -> None:
     assert events[2:] == [ToolCallDelta(0, 0, arguments="{}"), Finished(0, "tool_calls")]
 
 
-def test_citations_come_with_empty_text() -> None:
-    citation = {"type": "char_location", "cited_text": "x"}
-    events = _fed(START, *_block(0, {"type": "text", "text": ""}, {"type": "citations_delta", "citation": citation}))
-    assert events[1:] == [TextDelta(0, "", citations=[citation])]
+def test_citations_come_at_the_end_of_what_rests_on_them() -> None:
+    native = {"type": "char_location", "cited_text": "x", "document_title": "T"}
+    cited = Citation(title="T", quote="x", start=4, end=9, native=native, origin="anthropic")
+    said: list[ChatEvent] = [
+        TextDelta(0, "Hm, "),
+        TextDelta(0, "x is"),
+        TextDelta(0, "."),
+        TextDelta(0, "", None, [cited]),
+    ]
+    text: dict[str, Any] = {"type": "text", "text": ""}
+    deltas: list[dict[str, Any]] = [
+        {"type": "citations_delta", "citation": native},
+        {"type": "citations_delta", "citation": "no citation"},
+        {"type": "text_delta", "text": "x is"},
+        {"type": "text_delta", "text": "."},
+    ]
+    first = _block(0, text | {"text": "Hm, "})
+    assert _fed(START, *first, *_block(1, text | {"citations": []}, *deltas))[1:] == said
+    left_open = _fed(START, *first, *_block(1, text, *deltas)[:-1], _end("end_turn"))
+    assert left_open[1:] == [*said, Finished(0, "stop")]
+
+
+def test_what_explains_the_end_is_told() -> None:
+    details = {"type": "refusal", "category": "bio", "explanation": "That is dangerous."}
+    end = {"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details}}
+    assert _fed(START, end)[1:] == [RefusalDelta(0, "That is dangerous."), Finished(0, "content_filter", "refusal")]
+    end = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}}
+    assert _fed(START, end)[1:] == [Finished(0, "stop", stop_sequence="END")]
 
 
 def test_what_ran_at_anthropics_side_is_skipped() -> None:

@@ -13,6 +13,7 @@ from appliance.formats.base import ClientFormat, ReplyHead
 from appliance.formats.chat import (
     ChatReply,
     Choice,
+    Citation,
     Finished,
     Part,
     ReasoningDelta,
@@ -58,15 +59,15 @@ def test_all_unknown_members_are_refused_at_once() -> None:
 
 def test_a_single_unknown_member() -> None:
     with pytest.raises(GatewayError) as caught:
-        native.decode_request({"model": "m", "messages": HELLO, "top_k": 5})
-    assert (caught.value.param, caught.value.message) == ("top_k", "top_k: is not a parameter of this endpoint")
+        native.decode_request({"model": "m", "messages": HELLO, "store": True})
+    assert (caught.value.param, caught.value.message) == ("store", "store: is not a parameter of this endpoint")
 
 
 def test_a_full_reply() -> None:
     parts: list[Part] = [ReasoningPart("why", "sig"), TextPart("a"), ToolCallPart("c", "f", "{}")]
     choices = [
         Choice(0, parts, "tool_calls"),
-        Choice(1, [RefusalPart("no")], "stop", "bored", {"content": [], "refusal": [{"token": "no"}]}),
+        Choice(1, [RefusalPart("no")], "stop", "bored", "END", {"content": [], "refusal": [{"token": "no"}]}),
     ]
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     assert native.encode_reply(ChatReply("up", "upstream", 1, choices, Usage(10, 5, 4, 0, 3)), HEAD) == {
@@ -90,6 +91,7 @@ def test_a_full_reply() -> None:
                 "message": {"role": "assistant", "content": None, "refusal": "no"},
                 "finish_reason": "stop",
                 "native_finish_reason": "bored",
+                "stop_sequence": "END",
                 "logprobs": {"content": [], "refusal": [{"token": "no"}]},
             },
         ],
@@ -114,6 +116,42 @@ def test_a_reply_message_may_be_sent_back() -> None:
     assert "usage" not in data
     request = native.decode_request({"model": "m", "messages": [*HELLO, data["choices"][0]["message"]]})
     assert request.messages[1].parts == parts
+
+
+def test_citations_without_an_address_are_shown_too() -> None:
+    citations = [Citation(url="http://x", start=0, end=1), Citation(title="a.pdf", quote="q", start=0, end=1)]
+    (choice,) = native.encode_reply(
+        ChatReply("up", "upstream", 1, [Choice(0, [TextPart("a", citations=[*citations, Citation(quote="r")])])]), HEAD
+    )["choices"]
+    address = {"start_index": 0, "end_index": 1, "title": "", "url": "http://x"}
+    shown: list[dict[str, Any]] = [
+        {"type": "url_citation", "url_citation": address},
+        {"type": "file_citation", "title": "a.pdf", "quote": "q", "start_index": 0, "end_index": 1},
+        {"type": "citation", "title": None, "quote": "r"},
+    ]
+    assert choice["message"]["annotations"] == shown
+    (_, opening), (_, told) = read(native.stream_encoder(HEAD).encode([TextDelta(0, "", citations=citations)]))
+    assert opening["choices"][0]["delta"]["role"] == "assistant"
+    assert told["choices"][0]["delta"] == {
+        "annotations": [entry | {"index": place} for place, entry in enumerate(shown[:2])]
+    }
+
+
+def test_the_head_of_a_request_has_its_canonical_form() -> None:
+    body = {"model": "m", "messages": HELLO, "stream": True, "max_tokens": 5, "n": 2, "metadata": {"a": "b"}}
+    head = native.read_head(msgspec.json.encode(body))
+    assert (head.model, head.stream, head.include_usage, head.output_cap, head.n) == ("m", True, True, 5, 2)
+    assert head.metadata == {"a": "b"}
+    assert head.request
+    assert head.request.metadata is None
+    assert head.request == native.decode_request({name: body[name] for name in body if name != "metadata"})
+
+
+@pytest.mark.parametrize("body", [b'{"model": 7}', b'{"n": 1' + b"0" * 400 + b"}", b'{"model":"m","messages":[]}'])
+def test_a_head_that_is_wrong_is_refused(body: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        native.read_head(body)
+    assert caught.value.code == "VALIDATION_ERROR"
 
 
 def test_usage_with_cost() -> None:

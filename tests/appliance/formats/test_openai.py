@@ -20,7 +20,7 @@ _IS_A_CLIENT_FORMAT: ClientFormat = openai
 
 def test_the_module_offers_what_the_protocols_ask() -> None:
     asked = {name for protocol in (UpstreamFormat, ClientFormat) for name in vars(protocol) if not name.startswith("_")}
-    assert asked == set(openai.__all__)
+    assert asked | {"Upstream"} == set(openai.__all__)
 
 
 def test_an_answer_that_is_sent_back_keeps_its_signatures() -> None:
@@ -28,7 +28,7 @@ def test_an_answer_that_is_sent_back_keeps_its_signatures() -> None:
         ReasoningPart("why", "sig"),
         ReasoningPart(redacted="blob"),
         TextPart("a"),
-        ToolCallPart("c", "f", "{}", signature="g"),
+        ToolCallPart("c", "f", "{}", signature="g", origin="google"),
     ]
     answer = openai.encode_reply(
         ChatReply("up", "upstream", 1, [Choice(0, parts, "tool_calls")]), ReplyHead("id", "front", 1)

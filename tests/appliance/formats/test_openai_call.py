@@ -12,7 +12,7 @@ from appliance.formats.openai_call import arguments_text, call_object, call_part
 
 
 def test_a_call_goes_out_and_comes_back() -> None:
-    part = ToolCallPart("call_1", "look", '{"a": 1}', signature="sig")
+    part = ToolCallPart("call_1", "look", '{"a": 1}', signature="sig", origin="google")
     assert call_object(part)["extra_content"] == {"google": {"thought_signature": "sig"}}
     assert call_part(call_object(part)) == part
     assert "extra_content" not in call_object(ToolCallPart("call_1", "look"))
@@ -30,6 +30,11 @@ def test_a_call_without_an_id_gets_one(call_id: Any) -> None:
 @pytest.mark.parametrize("call", [None, "x", {}, {"function": None}, {"function": {}}, {"function": {"name": ""}}])
 def test_what_names_no_function_is_no_call(call: Any) -> None:
     assert call_part(call) is None
+
+
+def test_a_custom_tool_s_call_has_its_input_for_arguments() -> None:
+    part = call_part({"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls"}})
+    assert part == ToolCallPart("c", "sh", "ls")
 
 
 def test_arguments_are_text() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.formats.chat import ReasoningPart, RefusalPart, TextPart
-from appliance.formats.openai_content import finish_words, known_logprobs, said_parts
+from appliance.formats.openai_content import finish_words, known_logprobs, said_parts, stop_text
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,9 @@ def test_reasoning_comes_first_and_counts_once() -> None:
         ("content_filter", ("content_filter", None)),
         ("function_call", ("tool_calls", "function_call")),
         ("model_length", ("length", "model_length")),
+        ("MAX_TOKENS", ("length", "MAX_TOKENS")),
+        ("safety", ("content_filter", "safety")),
+        ("tool_use", ("tool_calls", "tool_use")),
         ("insufficient_system_resource", ("stop", "insufficient_system_resource")),
         ("", (None, None)),
         (None, (None, None)),
@@ -53,6 +56,22 @@ def test_reasoning_comes_first_and_counts_once() -> None:
 )
 def test_finish_words(said: Any, expected: tuple[Any, Any]) -> None:
     assert finish_words(said) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [((None, None), None), (("END", None), "END"), ((128001, "x"), "x"), (("", 7), None)]
+)
+def test_stop_texts(said: tuple[Any, Any], expected: str | None) -> None:
+    assert stop_text(*said) == expected
+
+
+def test_google_s_signature_stands_behind_the_text_that_it_signs() -> None:
+    signed = {"google": {"thought_signature": "sig"}}
+    assert said_parts("a", None, ["why"], None, signed) == [
+        ReasoningPart("why"),
+        TextPart("a"),
+        ReasoningPart(signature="sig", origin="google"),
+    ]
 
 
 def test_logprobs_without_a_single_one_are_none() -> None:

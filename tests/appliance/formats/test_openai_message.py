@@ -94,8 +94,18 @@ def test_plain_text_of_every_role(role: Any) -> None:
                 ReasoningPart("why", "sig"),
                 ReasoningPart(redacted="blob"),
                 TextPart("x"),
-                ToolCallPart("c1", "f", '{"a":1}', "g", HINT),
+                ToolCallPart("c1", "f", '{"a":1}', "g", "google", HINT),
             ],
+        ),
+        (
+            {
+                "content": "x",
+                "reasoning_content": "why",
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "", "signature": "sig", "format": "google-gemini-v1"},
+                ],
+            },
+            [ReasoningPart("why"), TextPart("x"), ReasoningPart(signature="sig", origin="google")],
         ),
         ({"content": "x", "annotations": [], "audio": None, "function_call": None, "refusal": None}, [TextPart("x")]),
     ],

@@ -16,6 +16,7 @@ from appliance.formats.base import ReplyHead
 from appliance.formats.chat import (
     ChatReply,
     Choice,
+    Citation,
     FinishReason,
     Part,
     ReasoningPart,
@@ -136,6 +137,31 @@ def test_an_unknown_finish_reason_is_a_stop_that_says_where_it_came_from() -> No
     assert (choice.finish_reason, choice.native_finish_reason) == ("stop", "bored")
 
 
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"stop_reason": "END"}, "END"),
+        ({"matched_stop": "END"}, "END"),
+        ({"stop_reason": 128001}, None),
+        ({"stop_reason": "END", "finish_reason": "length"}, None),
+    ],
+)
+def test_the_stop_text_that_ended_a_choice(members: dict[str, Any], expected: str | None) -> None:
+    assert decode_reply(whole(**members)).choices[0].stop_sequence == expected
+
+
+def test_citations_stand_with_the_last_text() -> None:
+    own = {"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 2, "title": "X", "url": "http://x"}}
+    said = {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "annotations": [own]}
+    body = whole(said) | {"citations": ["http://y"]}
+    citation = Citation("http://x", "X", None, 0, 2)
+    assert decode_reply(body).choices[0].parts == [TextPart("a"), TextPart("b", citations=[citation])]
+    beside = whole() | {"citations": ["http://y"]}
+    assert decode_reply(beside).choices[0].parts == [TextPart("hi", citations=[Citation("http://y")])]
+    refused = whole({"content": None, "refusal": "no"}) | {"citations": ["http://y"]}
+    assert decode_reply(refused).choices[0].parts == [RefusalPart("no")]
+
+
 def test_a_legacy_function_call_is_a_call() -> None:
     (choice,) = decode_reply(whole({"content": None, "function_call": {"name": "f", "arguments": "{}"}})).choices
     (part,) = choice.parts
@@ -182,6 +208,18 @@ KINDS: dict[str, tuple[ChatReply, dict[str, Any]]] = {
     ),
     "refusal": (reply(RefusalPart("no")), {"content": None, "refusal": "no"}),
     "reasoning": (reply(ReasoningPart("why"), TextPart("a")), {"content": "a", "reasoning_content": "why"}),
+    "citations, of which OpenAI's form holds those with an address": (
+        reply(TextPart("a", citations=[Citation(url="http://x", title="X"), Citation(title="a.pdf")])),
+        {
+            "content": "a",
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url_citation": {"start_index": 0, "end_index": 0, "title": "X", "url": "http://x"},
+                }
+            ],
+        },
+    ),
     "cut off while thinking": (
         reply(ReasoningPart("why"), finish_reason="length"),
         {"content": "", "reasoning_content": "why"},
@@ -241,6 +279,13 @@ def test_usage_logprobs_and_what_is_known_of_the_server() -> None:
         "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
+
+
+def test_a_word_of_the_upstream_s_own_stands_beside_the_finish_reason() -> None:
+    canonical = reply(TextPart("a"))
+    canonical.choices[0].native_finish_reason = "bored"
+    (choice,) = encode_reply(canonical, HEAD)["choices"]
+    assert (choice["finish_reason"], choice["native_finish_reason"]) == ("stop", "bored")
 
 
 def test_another_server_tier_is_left_out_for_strict_clients() -> None:

@@ -124,6 +124,9 @@ def test_the_smaller_cap_holds(members: dict[str, Any], expected: int) -> None:
         ({"reasoning": {"enabled": True, "effort": "low"}}, ReasoningOptions("low")),
         ({"reasoning": {"enabled": False, "effort": "low"}}, ReasoningOptions(None, 0)),
         ({"reasoning": {}}, None),
+        ({"reasoning": {"exclude": True}}, ReasoningOptions(summary="none")),
+        ({"reasoning": {"effort": "low", "summary": "auto"}}, ReasoningOptions("low", None, "auto")),
+        ({"reasoning": {"exclude": False, "summary": "detailed"}}, ReasoningOptions(summary="detailed")),
     ],
 )
 def test_reasoning_options(members: dict[str, Any], expected: ReasoningOptions | None) -> None:
@@ -185,10 +188,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"reasoning_effort": 3}, "reasoning_effort", "must be a string, not an integer"),
     (
-        {"reasoning": {"exclude": True}},
-        "reasoning.exclude",
-        "is not known; reasoning takes effort, max_tokens and enabled",
+        {"reasoning": {"speed": 1}},
+        "reasoning.speed",
+        "is not known; reasoning takes effort, max_tokens, enabled, exclude and summary",
     ),
+    (
+        {"reasoning": {"summary": "long"}},
+        "reasoning.summary",
+        'must be "auto", "concise", "detailed" or "none", not "long"',
+    ),
+    ({"top_k": 1.5}, "top_k", "must be an integer, not a number with a fraction"),
+    ({"continue_final_message": 1}, "continue_final_message", "must be true or false, not an integer"),
     ({"top_logprobs": 2}, "top_logprobs", "needs logprobs: true"),
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "must be from 0 to 20, not 21"),
     ({"presence_penalty": 3}, "presence_penalty", "must be from -2 to 2, not 3"),
@@ -209,6 +219,27 @@ def test_a_wrong_member_is_named(members: dict[str, Any], field: str, message: s
         field,
         [{"field": field, "message": message}],
     )
+
+
+@pytest.mark.parametrize(("said", "expected"), [(40, 40), (0, None), (-1, None), (None, None)])
+def test_top_k_may_be_switched_off(said: int | None, expected: int | None) -> None:
+    assert decode_request(body(top_k=said)).top_k == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "beside", "expected"),
+    [
+        ({"role": "assistant", "content": "{"}, {}, False),
+        ({"role": "assistant", "content": "{", "prefix": True}, {}, True),
+        ({"role": "assistant", "content": "{", "partial": True}, {}, True),
+        ({"role": "assistant", "content": "{", "prefix": False}, {}, False),
+        ({"role": "assistant", "content": "{"}, {"continue_final_message": True}, True),
+        ({"role": "user", "content": "x"}, {"continue_final_message": True}, False),
+    ],
+)
+def test_the_beginning_of_an_answer(last: dict[str, Any], beside: dict[str, Any], expected: bool) -> None:
+    request = decode_request(body(messages=[{"role": "user", "content": "?"}, last], **beside))
+    assert (request.prefill, request.extra) == (expected, {})
 
 
 @needs_fixtures

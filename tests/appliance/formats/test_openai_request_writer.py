@@ -25,6 +25,7 @@ from appliance.formats.chat import (
     ToolChoice,
     ToolResultPart,
 )
+from appliance.formats.openai_quirks import ANY, Quirks, Thinking
 from appliance.formats.openai_request import decode_request
 from appliance.formats.openai_request_writer import encode_request
 
@@ -95,7 +96,8 @@ def test_a_small_request_says_nothing_more() -> None:
 
 
 def test_short_forms() -> None:
-    request = ask(tool_choice=ToolChoice("required"), response_format=ResponseFormat("json_object"))
+    choice = ToolChoice("required")
+    request = ask(tools=[Tool("f")], tool_choice=choice, response_format=ResponseFormat("json_object"))
     body = encode_request(request, "gpt-4o")
     assert (body["tool_choice"], body["response_format"]) == ("required", {"type": "json_object"})
 
@@ -142,7 +144,13 @@ def test_the_name_of_the_output_cap(upstream_model: str, member: str) -> None:
     ],
 )
 def test_a_thinking_budget_becomes_a_word(options: ReasoningOptions, effort: str | None) -> None:
-    assert encode_request(ask(reasoning=options), "gpt-5").get("reasoning_effort") == effort
+    assert encode_request(ask(reasoning=options), "gpt-5.1").get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-5-mini", "o3", "openai/o4-mini"])
+def test_models_that_always_think_cannot_be_told_not_to(model: str) -> None:
+    with pytest.raises(GatewayError, match="not none"):
+        encode_request(ask(reasoning=ReasoningOptions(budget_tokens=0)), model)
 
 
 def test_metadata_goes_along_only_with_store() -> None:
@@ -199,7 +207,7 @@ def test_texts_of_a_tool_result_are_joined() -> None:
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        (Message("tool", [ToolResultPart("c", [ImagePart(url="http://x")])]), "type image cannot be sent"),
+        (Message("tool", [ToolResultPart("c", [FilePart(url="http://x")])]), "type file cannot be sent"),
         (Message("tool", [TextPart("x")]), "type text cannot be sent"),
         (Message("user", [ToolCallPart("c", "f")]), "type tool_call cannot be sent"),
         (Message("user", [FilePart(url="http://x/a.pdf")]), "a file given by URL cannot be sent"),
@@ -208,5 +216,96 @@ def test_texts_of_a_tool_result_are_joined() -> None:
 def test_what_cannot_be_carried_is_named(message: Message, words: str) -> None:
     with pytest.raises(GatewayError) as caught:
         encode_request(ask(message), "gpt-4o")
-    assert (caught.value.code, caught.value.param) == ("VALIDATION_ERROR", "messages")
+    assert (caught.value.code, caught.value.param) == ("VALIDATION_ERROR", "messages.0.content")
     assert words in caught.value.message
+
+
+# -- quirks -----------------------------------------------------------------------------------------------------------
+
+
+def members(request: ChatRequest, **quirks: Any) -> dict[str, Any]:
+    body = encode_request(request, "some-model", Quirks(**quirks))
+    return {name: value for name, value in body.items() if name not in ("model", "messages", "tools")}
+
+
+ONE, TWO = [Tool("f")], [Tool("f"), Tool("g")]
+NAMED = {"type": "function", "function": {"name": "f"}}
+BUDGET = (Thinking(ANY, "budget"),)
+
+
+@pytest.mark.parametrize(
+    ("request_", "quirks", "expected"),
+    [
+        (ask(max_output_tokens=5), {"long_cap": ANY}, {"max_completion_tokens": 5}),
+        (ask(max_output_tokens=5), {"long_cap": None}, {"max_tokens": 5}),
+        (ask(seed=1), {"seed": "random_seed"}, {"random_seed": 1}),
+        (ask(stream=True), {"asks_usage": False}, {"stream": True}),
+        (ask(metadata={"a": 1}), {"metadata": "always"}, {"metadata": {"a": 1}}),
+        (ask(metadata={"a": 1}, extra={"store": True}), {"metadata": "never"}, {"store": True}),
+        (ask(user="u"), {"user": False}, {}),
+        (ask(top_k=3), {"top_k": True}, {"top_k": 3}),
+        (ask(presence_penalty=0), {"lacks": frozenset({"presence_penalty"})}, {}),
+        (ask(presence_penalty=0), {"model_lacks": ((ANY, frozenset({"presence_penalty"})),)}, {}),
+        (ask(extra={"store": True, "own": 1}), {"extras": frozenset({"own"})}, {"own": 1}),
+        (ask(tools=TWO, tool_choice=ToolChoice("required")), {"required": "any"}, {"tool_choice": "any"}),
+        (
+            ask(tools=ONE, tool_choice=ToolChoice("required")),
+            {"tool_choices": ("auto", "tool")},
+            {"tool_choice": NAMED},
+        ),
+        (ask(tools=ONE, tool_choice=ToolChoice("tool", "f")), {}, {"tool_choice": NAMED}),
+        (ask(tools=ONE, parallel_tool_calls=True), {"lacks": frozenset({"parallel_tool_calls"})}, {}),
+        (ask(), {"defaults": ((ANY, {"a": 1}, ("b",)),)}, {"a": 1}),
+        (ask(extra={"b": 2}), {"defaults": ((ANY, {"a": 1}, ("b",)),)}, {"b": 2}),
+        (ask(extra={"a": 2}), {"defaults": ((ANY, {"a": 1}, ()),)}, {"a": 2}),
+        (ask(prefill=True), {"prefill": {}, "prefill_options": {"go_on": True}}, {"go_on": True}),
+        (
+            ask(response_format=ResponseFormat("json_schema", "s", {}, True)),
+            {"schema_member": "value"},
+            {"response_format": {"type": "json_schema", "value": {"name": "s", "schema": {}, "strict": True}}},
+        ),
+    ],
+)
+def test_how_a_member_is_spelt(request_: ChatRequest, quirks: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert members(request_, **quirks) == expected
+
+
+def test_a_server_that_cannot_leave_its_tools_alone_does_not_see_them() -> None:
+    request = ask(tools=ONE, tool_choice=ToolChoice("none"), parallel_tool_calls=True)
+    assert set(encode_request(request, "m", Quirks(tool_choices=("auto",)))) == {"model", "messages"}
+    assert "tools" in encode_request(request, "m")
+
+
+def test_strict_is_left_out_where_it_is_not_known() -> None:
+    (tool,) = encode_request(ask(tools=[Tool("f", strict=True)]), "m", Quirks(lacks=frozenset({"strict"})))["tools"]
+    assert tool == {"type": "function", "function": {"name": "f"}}
+
+
+def test_a_schema_by_a_forced_tool() -> None:
+    request = ask(response_format=ResponseFormat("json_schema", "s", {"properties": {}}))
+    body = encode_request(request, "m", Quirks(json_schema=None, json_by_tool=True))
+    assert body["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+    assert body["tool_choice"]["function"]["name"] == body["tools"][0]["function"]["name"] == "scaigrid_json_answer"
+    assert "response_format" not in body
+
+
+def test_what_is_forced_is_not_thought_about_where_both_cannot_be() -> None:
+    forced = ask(tools=ONE, tool_choice=ToolChoice("required"))
+    assert members(forced, forcing_stops_thinking=True, thinking=BUDGET)["enable_thinking"] is False
+    assert "enable_thinking" not in members(forced, forcing_stops_thinking=True, thinking=())
+    assert "enable_thinking" not in members(ask(tools=ONE), forcing_stops_thinking=True, thinking=BUDGET)
+    forced.reasoning = ReasoningOptions("none")
+    assert members(forced, forcing_stops_thinking=True, thinking=BUDGET)["enable_thinking"] is False
+    forced.reasoning = ReasoningOptions("high")
+    with pytest.raises(GatewayError, match="cannot think when a tool is forced"):
+        members(forced, forcing_stops_thinking=True, thinking=BUDGET)
+
+
+def test_models_that_think_in_streams_only_are_told_not_to_think_in_other_answers() -> None:
+    quirks = {"thinks_in_streams_only": ANY, "thinking": BUDGET}
+    assert members(ask(), **quirks) == {"enable_thinking": False}
+    assert "enable_thinking" not in members(ask(stream=True), **quirks)
+    assert members(ask(extra={"enable_thinking": True}), **quirks) == {"enable_thinking": True}
+    assert members(ask(reasoning=ReasoningOptions("none")), **quirks) == {"enable_thinking": False}
+    with pytest.raises(GatewayError, match="streamed answers only"):
+        members(ask(reasoning=ReasoningOptions("low")), **quirks)

@@ -14,6 +14,7 @@ from appliance.errors import GatewayError
 from appliance.formats import openai_stream_calls
 from appliance.formats.chat import (
     ChatEvent,
+    Citation,
     Ended,
     Failed,
     Finished,
@@ -168,14 +169,15 @@ def test_usage_wherever_it_comes() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (data_event(b'{"error": {"message": "m", "code": 503}}'), Failed("m", None, 503)),
-        (data_event(b'{"error": {"message": "m", "type": "t", "code": "429"}}'), Failed("m", "t", 429)),
-        (data_event(b'{"error": {"message": "m", "code": "overloaded"}}'), Failed("m")),
-        (data_event(b'{"error": {"message": "m", "code": 1302}}'), Failed("m")),
+        (data_event(b'{"error": {"message": "m", "code": 503}}'), Failed("m", None, 503, "503")),
+        (data_event(b'{"error": {"message": "m", "type": "t", "code": "429"}}'), Failed("m", "t", 429, "429")),
+        (data_event(b'{"error": {"message": "m", "code": "overloaded"}}'), Failed("m", code="overloaded")),
+        (data_event(b'{"error": {"message": "m", "code": 1302}}'), Failed("m", code="1302")),
+        (data_event(b'{"error": {"message": "m", "retry_after": 2}}'), Failed("m", retry_after=2.0)),
         (data_event(b'{"error": "m"}'), Failed("m")),
-        (data_event(b'{"object": "error", "message": "m", "code": 400}'), Failed("m", None, 400)),
+        (data_event(b'{"object": "error", "message": "m", "code": 400}'), Failed("m", None, 400, "400")),
         (data_event(b'{"error": {}, "object": "error"}'), Failed("the upstream broke off without saying why")),
-        (named_event("error", b'{"code": "BACKEND_ERROR", "message": "m"}'), Failed("m")),
+        (named_event("error", b'{"code": "BACKEND_ERROR", "message": "m"}'), Failed("m", code="BACKEND_ERROR")),
         (named_event("error", b'{"error": {"message": "m", "status_code": 400}}'), Failed("m", None, 400)),
         (named_event("error", b"out of memory"), Failed("out of memory")),
     ],
@@ -197,7 +199,7 @@ def test_an_error_after_the_finish_reason_takes_completeness_back() -> None:
 def test_a_chunk_with_an_error_keeps_its_usage_and_finishes_nothing() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     line = chunk({"content": ""}, "error", usage=usage, error={"message": "m", "code": 502})
-    assert events_of(line) == [UsageSeen(Usage(3, 2)), Failed("m", None, 502)]
+    assert events_of(line) == [UsageSeen(Usage(3, 2)), Failed("m", None, 502, "502")]
 
 
 @pytest.mark.parametrize(
@@ -225,6 +227,81 @@ def test_a_named_event_beside_the_chunks_is_passed_over() -> None:
         TextDelta(0, "a"),
         Ended(),
     ]
+
+
+@pytest.mark.parametrize("data", [b"alive", b"{alive"])
+def test_a_named_notice_need_not_be_json(data: bytes) -> None:
+    assert events_of(named_event("ping", data)) == []
+    with pytest.raises(GatewayError):
+        events_of(named_event("message", data))
+
+
+def test_citations_come_with_empty_text() -> None:
+    said = {"start_index": 0, "end_index": 1, "title": "X", "url": "http://x"}
+    line = chunk({"content": "a", "annotations": [{"type": "url_citation", "url_citation": said}]})
+    assert events_of(line) == [
+        TextDelta(0, "a"),
+        TextDelta(0, "", citations=[Citation("http://x", "X", None, 0, 1)]),
+    ]
+
+
+def test_sources_beside_the_choices_are_told_once_before_the_end() -> None:
+    """Perplexity repeats them in every chunk."""
+    beside = {"citations": ["http://x"], "search_results": [{"url": "http://x", "title": "X"}]}
+    lines = (chunk({"content": "a"}, citations=["http://x"]), chunk({"content": "b"}, **beside), chunk({}, "stop"))
+    assert events_of(*lines) == [
+        TextDelta(0, "a"),
+        TextDelta(0, "b"),
+        TextDelta(0, "", citations=[Citation("http://x", "X")]),
+        Finished(0, "stop"),
+    ]
+
+
+def test_a_choice_with_annotations_of_its_own_needs_no_sources() -> None:
+    own = {"type": "url_citation", "url_citation": {"url": "http://y"}}
+    found = events_of(chunk({"annotations": [own]}, citations=["http://x"]), chunk({}, "stop"))
+    assert found == [TextDelta(0, "", citations=[Citation("http://y")]), Finished(0, "stop")]
+
+
+@pytest.mark.parametrize(
+    ("member", "finish", "expected"),
+    [
+        ({"stop_reason": "END"}, "stop", Finished(0, "stop", None, "END")),
+        ({"matched_stop": "END"}, "stop", Finished(0, "stop", None, "END")),
+        ({"stop_reason": 128001}, "stop", Finished(0, "stop")),
+        ({"stop_reason": "END"}, "length", Finished(0, "length")),
+    ],
+)
+def test_the_stop_text_that_ended_a_choice(member: dict[str, Any], finish: str, expected: Finished) -> None:
+    choice = {"index": 0, "delta": {}, "finish_reason": finish} | member
+    assert events_of(chunk(choices=[choice])) == [expected]
+
+
+def test_a_signed_entry_that_repeats_its_words_counts_once() -> None:
+    entry = {"type": "reasoning.text", "text": "why", "signature": "sig", "format": "anthropic-claude-v1"}
+    lines = (chunk({"reasoning_content": "wh"}), chunk({"reasoning_content": "y"}))
+    signed = ReasoningDelta(0, "", "sig", origin="anthropic")
+    assert events_of(*lines, chunk({"reasoning_details": [entry]}))[2:] == [signed]
+    other = chunk({"reasoning_details": [entry | {"text": "then"}]})
+    assert events_of(*lines, other)[2:] == [ReasoningDelta(0, "then", "sig", origin="anthropic")]
+
+
+def test_google_s_signature_of_a_text() -> None:
+    line = chunk({"content": "a", "extra_content": {"google": {"thought_signature": "sig"}}})
+    assert events_of(line) == [TextDelta(0, "a"), ReasoningDelta(0, signature="sig", origin="google")]
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}
+    assert events_of(chunk({"tool_calls": [call]}), chunk({}, "tool_calls")) == [
+        ToolCallDelta(0, 0, "c", "f"),
+        ToolCallDelta(0, 0, arguments="{}"),
+        Finished(0, "tool_calls"),
+    ]
+
+
+def test_a_spoken_word_begins_an_answer() -> None:
+    assert events_of(chunk({"audio": {"id": "x", "data": "AAAA"}})) == [TextDelta(0, "")]
 
 
 def test_a_whole_message_sent_as_a_chunk_is_read() -> None:

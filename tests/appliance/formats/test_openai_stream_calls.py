@@ -7,7 +7,7 @@ import re
 import pytest
 
 from appliance.formats.chat import ToolCallDelta
-from appliance.formats.openai_stream_calls import CallPiece, FunctionPiece, StreamCalls
+from appliance.formats.openai_stream_calls import CallPiece, CustomPiece, FunctionPiece, StreamCalls
 
 
 def piece(
@@ -76,7 +76,25 @@ def test_a_missing_id_is_made_and_comes_once() -> None:
 def test_objects_signatures_and_pieces_of_nothing() -> None:
     calls = StreamCalls()
     signed = CallPiece(0, "a", FunctionPiece("f", {"x": 1}), {"google": {"thought_signature": "g"}})
-    assert calls.delta(0, signed) == ToolCallDelta(0, 0, "a", "f", '{"x":1}', "g")
+    assert calls.delta(0, signed) == ToolCallDelta(0, 0, "a", "f", '{"x":1}', "g", "google")
     assert calls.delta(0, piece(1, "b", None, "{}")) is None
     assert calls.delta(0, CallPiece()) == ToolCallDelta(0, 0)
     assert StreamCalls().delta(0, CallPiece()) is None
+
+
+def test_a_call_without_arguments_gets_an_empty_object_at_its_end() -> None:
+    calls = StreamCalls()
+    for one in (piece(0, "a", "f", ""), piece(1, "b", "g", "{}"), piece(2, "c", "h"), piece(2, None, None, " ")):
+        calls.delta(0, one)
+    calls.delta(1, piece(0, "d", "f"))
+    assert calls.without_arguments(0) == [ToolCallDelta(0, 0, arguments="{}"), ToolCallDelta(0, 2, arguments="{}")]
+    assert calls.without_arguments(7) == []
+
+
+def test_a_custom_tool_s_call_is_counted_with_the_others() -> None:
+    calls = StreamCalls()
+    custom = CallPiece(0, "a", custom=CustomPiece("sh", ""))
+    assert calls.delta(0, custom) == ToolCallDelta(0, 0, "a", "sh")
+    assert calls.delta(0, CallPiece(0, custom=CustomPiece(input="ls"))) == ToolCallDelta(0, 0, arguments="ls")
+    assert calls.delta(0, piece(1, "b", "f", "{}")) == ToolCallDelta(0, 1, "b", "f", "{}")
+    assert calls.without_arguments(0) == []

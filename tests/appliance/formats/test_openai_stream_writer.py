@@ -12,6 +12,7 @@ from appliance.errors import GatewayError
 from appliance.formats.base import ReplyHead
 from appliance.formats.chat import (
     ChatEvent,
+    Citation,
     Ended,
     Failed,
     Finished,
@@ -98,7 +99,7 @@ def test_calls_in_pieces() -> None:
     assert deltas(
         ToolCallDelta(0, 0, "a", "f", ""),
         ToolCallDelta(0, 0, arguments="{}"),
-        ToolCallDelta(0, 1, "b", "g", "{}", "sig"),
+        ToolCallDelta(0, 1, "b", "g", "{}", "sig", "google"),
     ) == [
         {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
@@ -132,6 +133,47 @@ def test_details_of_all_chunks_are_the_details_of_the_answer() -> None:
         ("", None, "blob"),
         ("then", "sig2", None),
     ]
+    assert [entry["index"] for entry in details] == [0, 1, 2]
+
+
+def test_a_google_signature_does_not_cover_the_thoughts() -> None:
+    said = deltas(ReasoningDelta(0, "why", origin="google"), ReasoningDelta(0, signature="sig", origin="google"))
+    assert said == [
+        {"reasoning_content": "why"},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "", "signature": "sig", "format": "google-gemini-v1", "index": 0}
+            ]
+        },
+    ]
+
+
+def test_an_item_of_the_responses_dialect_keeps_its_id_and_both_halves() -> None:
+    said = deltas(ReasoningDelta(0, "why"), ReasoningDelta(0, redacted="blob", origin="responses", id="rs_1"))
+    beside = {"format": "openai-responses-v1", "id": "rs_1"}
+    assert said[1]["reasoning_details"] == [
+        {"type": "reasoning.text", "text": "why", "index": 0} | beside,
+        {"type": "reasoning.encrypted", "data": "blob", "index": 1} | beside,
+    ]
+
+
+def test_citations_of_all_chunks_are_numbered_and_those_without_an_address_left_out() -> None:
+    said = deltas(
+        TextDelta(0, "a", citations=[Citation(url="http://x", title="X", start=0, end=1)]),
+        TextDelta(0, "", citations=[Citation(title="a file"), Citation(url="http://y")]),
+        TextDelta(0, "", citations=[Citation(title="a file")]),
+    )
+    first = {"start_index": 0, "end_index": 1, "title": "X", "url": "http://x"}
+    second = {"start_index": 0, "end_index": 0, "title": "", "url": "http://y"}
+    assert said == [
+        {"content": "a", "annotations": [{"type": "url_citation", "url_citation": first, "index": 0}]},
+        {"annotations": [{"type": "url_citation", "url_citation": second, "index": 1}]},
+    ]
+
+
+def test_a_word_of_the_upstream_s_own_stands_beside_the_finish_reason() -> None:
+    _, chunk = written(StreamEncoder(HEAD).encode([Finished(0, "stop", "bored", "END")]))
+    assert (chunk["choices"][0]["finish_reason"], chunk["choices"][0]["native_finish_reason"]) == ("stop", "bored")
 
 
 def test_refusals_and_logprobs() -> None:
@@ -185,9 +227,9 @@ def test_recorded_streams_come_out_as_they_came_in(name: str) -> None:
 
 
 def content(events: list[ChatEvent]) -> list[dict[str, Any]]:
-    """What was said, with the text that a signature covers left out: a detail repeats it beside the signature."""
+    """What was said. Whose reasoning it is comes with the signature, not with every word."""
     kept: list[ChatEvent] = [event for event in events if not isinstance(event, Started | UsageSeen | Ended)]
     for event in kept:
-        if isinstance(event, ReasoningDelta) and event.signature:
-            event.text = ""
+        if isinstance(event, ReasoningDelta) and not event.signature:
+            event.origin = ""
     return joined(kept)

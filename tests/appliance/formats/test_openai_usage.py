@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.formats.chat import Usage
-from appliance.formats.openai_usage import decode_usage, encode_usage
+from appliance.formats.openai_usage import client_usage, decode_usage, encode_usage
 
 
 def usage(prompt: Any = 100, completion: Any = 20, total: Any = None, **details: Any) -> Usage | None:
@@ -73,3 +73,39 @@ def test_encoding_is_read_back_and_adds_up() -> None:
     assert body["total_tokens"] == 120
     assert decode_usage(body) == full
     assert "cache_write_tokens" not in encode_usage(Usage(1, 2))["prompt_tokens_details"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ({"cached_tokens": 60}, Usage(100, 20, 60)),
+        ({"prompt_tokens_details": {"cached_tokens": 10, "cache_creation_input_tokens": 30}}, Usage(100, 20, 10, 30)),
+        ({"prompt_tokens_details": {"cache_creation_tokens": 30}}, Usage(100, 20, 0, 30)),
+    ],
+)
+def test_other_names_of_the_cache_counts(beside: dict[str, Any], expected: Usage) -> None:
+    assert decode_usage({"prompt_tokens": 100, "completion_tokens": 20} | beside) == expected
+
+
+def test_a_client_sees_the_understood_counts_and_the_further_ones_but_no_money() -> None:
+    own = {
+        "prompt_tokens": 12,
+        "completion_tokens": 2,
+        "total_tokens": 334,
+        "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0, "odd": 1.5},
+        "completion_tokens_details": {"reasoning_tokens": 320, "accepted_prediction_tokens": 0},
+        "num_sources_used": 0,
+        "cost_in_usd_ticks": 1641500,
+        "cost": 0.1,
+    }
+    usage = decode_usage(own)
+    assert usage
+    assert client_usage(own, usage) == {
+        "prompt_tokens": 12,
+        "completion_tokens": 322,
+        "total_tokens": 334,
+        "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 320, "accepted_prediction_tokens": 0},
+        "num_sources_used": 0,
+    }
+    assert client_usage("free", usage) == encode_usage(usage)

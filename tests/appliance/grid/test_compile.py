@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.grid.compile import budgets, compile_grid, key_id_of, people, recompile_tenants
+from appliance.grid.compile import EVERYTHING, budgets, compile_grid, key_id_of, people, recompile_tenants
 from appliance.grid.grid import Policy
 from appliance.grid.prices import NANO, Price, Rates
 from appliance.grid.tenants import allowed
@@ -15,6 +15,7 @@ from appliance.limits import Budget, Limits
 from appliance.people import ADMIN_USER_ID, Overlay
 from appliance.people import Partner as MadePartner
 from appliance.people import Tenant as MadeTenant
+from appliance.providers.capabilities import RESPONSES_LACKS, lacks
 from support.build import grid_of_targets, load_yaml, make_grid
 
 KEY = "sgk_0123456789abcdefghijklmnop"
@@ -57,14 +58,19 @@ def test_priorities_and_weights(targets: list[str], strategy: str, expected: lis
 
 def test_a_target_without_a_cost_costs_what_the_model_is_priced_at() -> None:
     first, second = make_grid().models["m"].policy.targets
-    assert first.cost == Price(Rates(500_000_000, 600_000_000, 500_000_000, 500_000_000, 600_000_000))
+    assert first.cost == Price(
+        Rates(500_000_000, 600_000_000, 500_000_000, 500_000_000, 600_000_000), written=frozenset({"input", "output"})
+    )
     assert second.cost == make_grid().models["m"].price
-    assert second.cost == Price(Rates(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000, 2_000_000_000))
+    assert second.cost == Price(
+        Rates(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000, 2_000_000_000),
+        written=frozenset({"input", "output", "cached_input", "cache_write"}),
+    )
 
 
 def test_what_is_not_priced_by_itself_costs_what_it_is_a_part_of() -> None:
     rates = Rates(3_000_000_000, 15_000_000_000, 3_000_000_000, 3_000_000_000, 15_000_000_000)
-    assert make_grid().models["claude"].price == Price(rates)
+    assert make_grid().models["claude"].price == Price(rates, written=frozenset({"input", "output"}))
 
 
 def test_a_price_has_its_classes_tiers_and_fee() -> None:
@@ -92,8 +98,10 @@ models:
             Rates(9 * NANO, 10 * NANO, 9 * NANO, 9 * NANO, 11 * NANO, above=200),
         ),
         request=6,
+        written=frozenset({"input", "output", "cached_input", "cache_write", "reasoning", "request", "tiers"}),
     )
-    assert model.policy.targets[0].cost == Price(Rates(*[NANO] * 5), request=12 * NANO)
+    written = frozenset({"input", "output", "request"})
+    assert model.policy.targets[0].cost == Price(Rates(*[NANO] * 5), request=12 * NANO, written=written)
 
 
 def test_an_automatic_price_is_that_of_the_library() -> None:
@@ -105,12 +113,99 @@ models: {m: {price: auto, route: [{backend: "real:gpt-4o-mini"}]}}
     )
     model = grid.models["m"]
     assert model.price.base.input > 0
+    assert model.price.written == EVERYTHING
     assert model.policy.targets[0].cost == model.price
 
 
 def test_a_free_target_costs_nothing() -> None:
     grid = grid_of_targets('{backend: "a:x", cost: free}')
-    assert grid.models["m"].policy.targets[0].cost == Price()
+    assert grid.models["m"].policy.targets[0].cost == Price(written=EVERYTHING)
+
+
+def test_work_that_is_no_chat_is_priced_by_its_piece() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models:
+  pictures: {modality: image, price: {image: "0.04"}, route: [{backend: "p:x"}]}
+  words: {modality: audio, price: {audio_minute: "0.006", characters: "15"}, route: [{backend: "p:x"}]}
+  order: {modality: rerank, price: {search: "0.002"}, route: [{backend: "p:x"}]}
+"""
+    )
+    prices = {name: model.price for name, model in grid.models.items()}
+    assert prices == {
+        "pictures": Price(image=NANO // 25, written=frozenset({"image"})),
+        "words": Price(audio_minute=6_000_000, characters=15 * NANO, written=frozenset({"audio_minute", "characters"})),
+        "order": Price(search=2_000_000, written=frozenset({"search"})),
+    }
+
+
+def test_a_price_that_nobody_wrote_is_not_one_of_nothing() -> None:
+    """`image: "0"` is a price; no word about pictures is none, and such calls are not for sale."""
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models:
+  silent: {price: {input: "1", output: "2"}, route: [{backend: "p:x"}]}
+  generous: {price: {input: "1", output: "2", image: "0"}, route: [{backend: "p:x"}]}
+"""
+    )
+    silent, generous = grid.models["silent"].price, grid.models["generous"].price
+    assert (silent.image, generous.image) == (0, 0)
+    assert "image" not in silent.written
+    assert "image" in generous.written
+
+
+# -- what a target lacks ----------------------------------------------------------------------------------------------
+
+
+def lacks_of(provider: str, target: str = '"p:some-model"') -> frozenset[str]:
+    grid = make_grid(
+        f"providers: {{p: {{{provider}}}}}\nmodels: {{m: {{price: free, route: [{{backend: {target}}}]}}}}\n"
+    )
+    (only,) = grid.models["m"].policy.targets
+    return only.lacks
+
+
+OPENAI = "type: openai, api_key: sk-test-0123456789"
+CUSTOM = "type: custom, base_url: 'http://up.test/v1'"
+
+
+def test_a_target_lacks_what_its_row_says() -> None:
+    assert {"top_k", "prefill"} <= lacks_of(OPENAI, '"p:gpt-4o"')
+    assert "tools" not in lacks_of(OPENAI, '"p:gpt-4o"')
+    assert "temperature" in lacks_of(OPENAI, '"p:o3"')
+    assert lacks_of("type: demo") == frozenset(lacks("demo", "some-model"))
+
+
+def test_the_operator_s_word_about_a_target_wins() -> None:
+    plain = lacks_of(CUSTOM)
+    assert "tools" not in plain
+    said = lacks_of(CUSTOM, '"p:some-model", capabilities: {tools: false}')
+    assert {"tools", "tool_choice", "parallel_tool_calls"} <= said
+    assert "temperature" not in lacks_of(OPENAI, '"p:o3", capabilities: {temperature: true}')
+
+
+@pytest.mark.parametrize("feature", sorted(RESPONSES_LACKS))
+def test_the_responses_api_has_no_word_for_some_features(feature: str) -> None:
+    both = f"{OPENAI}, api: responses"
+    assert feature in lacks_of(both, '"p:gpt-4o"')
+    assert feature not in lacks_of(both, f'"p:gpt-4o", capabilities: {{{feature}: true}}')
+    assert feature in lacks_of(both, f'"p:gpt-4o", capabilities: {{{feature}: false}}')
+    assert RESPONSES_LACKS - lacks_of(f"{OPENAI}, api: chat", '"p:gpt-4o"')
+
+
+def test_api_responses_changes_the_dialect_and_the_url() -> None:
+    grid = make_grid(
+        f"providers:\n  chat: {{{OPENAI}}}\n  new: {{{OPENAI}, api: responses}}\n"
+        "  pplx: {type: perplexity, api_key: pplx-0123456789}\n"
+    )
+    chat, new, pplx = (grid.endpoints[name] for name in ("chat", "new", "pplx"))
+    assert (chat.dialect, new.dialect, pplx.dialect) == ("openai", "responses", "responses")
+    assert chat.url("chat") == "https://api.openai.com/v1/chat/completions"
+    assert new.url("chat") == "https://api.openai.com/v1/responses"
+    assert pplx.url("chat") == "https://api.perplexity.ai/v1/responses"
+    assert new.url("embed") == chat.url("embed") == "https://api.openai.com/v1/embeddings"
 
 
 def test_an_upstream_model_may_hold_colons() -> None:

@@ -176,6 +176,82 @@ def test_output_that_costs_nothing_is_covered_without_an_end_if_the_rest_is() ->
     assert price.output_covered(10, 14) == 0
 
 
+# -- what is charged by the piece -------------------------------------------------------------------------------------
+
+PIECES = {"images": st.integers(0, 200), "audio_ms": st.integers(0, 10**8), "characters": TOKENS, "searches": TOKENS}
+
+
+@st.composite
+def piece_prices(draw: st.DrawFn) -> Price:
+    image, minute, characters, search = (draw(NANO_PER_MTOK) for _ in range(4))
+    return dataclasses.replace(draw(PRICES), image=image, audio_minute=minute, characters=characters, search=search)
+
+
+@st.composite
+def piece_usages(draw: st.DrawFn) -> Usage:
+    return structs.replace(draw(usages()), **{name: draw(counts) for name, counts in PIECES.items()})
+
+
+def exact_pieces(price: Price, usage: Usage) -> Fraction:
+    return (
+        Fraction(usage.images * price.image + usage.searches * price.search)
+        + Fraction(usage.audio_ms * price.audio_minute, 60_000)
+        + Fraction(usage.characters * price.characters, MILLION)
+    )
+
+
+@given(piece_prices(), piece_usages())
+def test_tokens_and_pieces_are_summed_exactly_and_rounded_up_once(price: Price, usage: Usage) -> None:
+    due = exact(price, usage) + exact_pieces(price, usage)
+    cost = price.cost(usage)
+    assert isinstance(cost, int)
+    assert 0 <= cost - due < 1
+
+
+@given(piece_prices(), piece_usages())
+def test_the_worst_case_of_pieces_is_the_exact_sum_at_the_dearest_rates(price: Price, bound: Usage) -> None:
+    reachable = [price.base, *(tier for tier in price.tiers if tier.above < bound.input_tokens)]
+    dearest_input = max(max(rates.input, rates.cached_input, rates.cache_write) for rates in reachable)
+    dearest_output = max(max(rates.output, rates.reasoning) for rates in reachable)
+    tokens = Fraction(bound.input_tokens * dearest_input + bound.output_tokens * dearest_output, MILLION)
+    due = tokens + price.request + exact_pieces(price, bound)
+    assert 0 <= price.worst_of(bound) - due < 1
+
+
+@given(piece_prices(), piece_usages(), st.data())
+def test_no_call_costs_more_than_the_worst_case_of_its_bound(price: Price, bound: Usage, data: st.DataObject) -> None:
+    inputs, outputs = bound.input_tokens, bound.output_tokens
+    counts = {name: data.draw(st.integers(0, getattr(bound, name))) for name in PIECES}
+    used = structs.replace(data.draw(within(inputs, outputs)), **counts)
+    assert price.cost(used) <= price.worst_of(bound)
+
+
+@given(PRICES, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_without_pieces_both_ways_to_say_the_worst_agree(price: Price, inputs: int, outputs: int) -> None:
+    assert price.worst_of(Usage(inputs, outputs)) == price.worst(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("price", "usage", "cost"),
+    [
+        (Price(image=40_000_000), Usage(images=3), 120_000_000),
+        (Price(search=2_000_000), Usage(searches=7), 14_000_000),
+        (Price(audio_minute=6_000_000), Usage(audio_ms=90_000), 9_000_000),
+        (Price(audio_minute=6_000_000), Usage(audio_ms=1), 100),
+        (Price(audio_minute=1), Usage(audio_ms=1), 1),
+        (Price(characters=15 * NANO), Usage(characters=11), 165_000),
+        (Price(characters=1), Usage(characters=1), 1),
+        (Price(characters=1, audio_minute=1), Usage(characters=1, audio_ms=1), 1),
+        (Price(Rates(input=1), characters=1, audio_minute=1), Usage(1, audio_ms=1, characters=1), 1),
+        (Price(Rates(input=MILLION - 1), characters=1), Usage(1, characters=1), 1),
+        (Price(Rates(input=MILLION - 1), characters=2), Usage(1, characters=1), 2),
+        (Price(image=5, request=7), Usage(), 7),
+    ],
+)
+def test_pieces_worked_out_by_hand(price: Price, usage: Usage, cost: int) -> None:
+    assert price.cost(usage) == cost
+
+
 # -- words ------------------------------------------------------------------------------------------------------------
 
 

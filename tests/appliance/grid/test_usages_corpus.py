@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 
 from appliance.formats.anthropic_reply import decode_usage as decode_anthropic
 from appliance.formats.chat import Usage
+from appliance.formats.google_usage import decode_usage as decode_google
 from appliance.formats.openai_usage import decode_usage as decode_openai
+from appliance.formats.responses_usage import decode_usage as decode_responses
 from appliance.grid.compile import compile_grid
 from appliance.grid.prices import NANO, Price
 from support.build import load_yaml
@@ -25,7 +28,19 @@ from support.fixtures import FIXTURES
 CORPUS = FIXTURES / "usages" / "usages.json"
 pytestmark = pytest.mark.skipif(not CORPUS.is_file(), reason=f"no recorded usages at {CORPUS} (set SCAIGRID_FIXTURES)")
 
-READINGS = {"openai": ("openai", "chat"), "anthropic": ("anthropic", "default")}
+READINGS = {
+    "openai": ("openai", "chat"),
+    "anthropic": ("anthropic", "default"),
+    "google": ("google", "default"),
+    "responses": ("openai", "responses"),
+}
+SERVICES = {"responses": "openai"}
+DECODERS: dict[str, Callable[[Any], Usage | None]] = {
+    "openai": decode_openai,
+    "anthropic": decode_anthropic,
+    "google": decode_google,
+    "responses": decode_responses,
+}
 """Which of the corpus' readings of a body is its own, by the dialect that it is written in."""
 
 
@@ -34,7 +49,8 @@ def entries() -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
     """(dialect, usage as it was sent, usage as the corpus reads it, model) of every body in a dialect of ours."""
     found = []
     for entry in json.loads(CORPUS.read_bytes()):
-        usage = entry["body"].get("usage")
+        body = entry["body"]
+        usage = body.get("usage") or body.get("usageMetadata")
         dialect = dialect_of(usage) if isinstance(usage, dict) else ""
         reading = reading_of(entry, READINGS[dialect]) if dialect else None
         if reading is not None:
@@ -45,7 +61,11 @@ def entries() -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
 def dialect_of(usage: dict[str, Any]) -> str:
     if {"prompt_tokens", "completion_tokens"} <= usage.keys():
         return "openai"
-    return "anthropic" if "cache_creation_input_tokens" in usage else ""
+    if "promptTokenCount" in usage or "totalTokenCount" in usage:
+        return "google"
+    if "cache_creation_input_tokens" in usage:
+        return "anthropic"
+    return "responses" if {"input_tokens", "input_tokens_details", "output_tokens"} <= usage.keys() else ""
 
 
 def reading_of(entry: dict[str, Any], wanted: tuple[str, str]) -> dict[str, Any] | None:
@@ -58,7 +78,7 @@ def reading_of(entry: dict[str, Any], wanted: tuple[str, str]) -> dict[str, Any]
 
 
 def decoded(dialect: str, usage: dict[str, Any]) -> Usage:
-    found = (decode_openai if dialect == "openai" else decode_anthropic)(usage)
+    found = DECODERS[dialect](usage)
     assert found is not None
     return found
 
@@ -74,7 +94,12 @@ def answered(dialect: str, usage: dict[str, Any]) -> str:
 
 
 def test_the_corpus_has_what_is_tested_here() -> None:
-    assert Counter(dialect for dialect, *_ in entries()) == {"openai": 406, "anthropic": 226}
+    assert Counter(dialect for dialect, *_ in entries()) == {
+        "openai": 406,
+        "anthropic": 226,
+        "google": 451,
+        "responses": 254,
+    }
 
 
 def test_every_class_is_what_the_other_library_reads() -> None:
@@ -108,8 +133,10 @@ def test_the_sum_of_the_classes_is_the_provider_s_total() -> None:
         classes = (plain, mine.cached_input_tokens, mine.cache_write_tokens, spoken, mine.reasoning_tokens)
         assert min(classes) >= 0, (model, usage)
         assert sum(classes) == mine.total_tokens
-        if dialect == "openai" and usage.get("total_tokens"):
+        if dialect in ("openai", "responses") and usage.get("total_tokens"):
             assert mine.total_tokens == usage["total_tokens"], (model, usage)
+        elif dialect == "google" and usage.get("totalTokenCount"):
+            assert mine.total_tokens == usage["totalTokenCount"], (model, usage)
         elif dialect == "anthropic" and not usage.get("iterations"):
             parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
             assert mine.total_tokens == sum(usage.get(part) or 0 for part in parts), (model, usage)
@@ -127,7 +154,7 @@ def test_reasoning_is_what_the_other_library_reads() -> None:
 @cache
 def price_of(dialect: str, model: str) -> Price | None:
     """The price that `price: auto` means for this upstream model; None where the library knows none."""
-    provider = f"providers: {{p: {{type: {dialect}, api_key: secret-of-the-test}}}}"
+    provider = f"providers: {{p: {{type: {SERVICES.get(dialect, dialect)}, api_key: secret-of-the-test}}}}"
     try:
         loaded = load_yaml(f'{provider}\nmodels: {{m: {{price: auto, route: [{{backend: "p:{model}"}}]}}}}\n')
     except Exception:
@@ -143,7 +170,7 @@ def library_nano(dialect: str, model: str, usage: Usage) -> Decimal:
         cache_read_tokens=usage.cached_input_tokens,
         cache_write_tokens=usage.cache_write_tokens,
     )
-    return genai_prices.calc_price(counts, model, provider_id=dialect).total_price * NANO
+    return genai_prices.calc_price(counts, model, provider_id=SERVICES.get(dialect, dialect)).total_price * NANO
 
 
 def test_a_price_that_is_looked_up_gives_the_library_s_own_amount_to_the_nano() -> None:

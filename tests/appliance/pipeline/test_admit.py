@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.exchange import Exchange
-from appliance.pipeline.admit import MAX_METADATA_BYTES, admit
-from appliance.pipeline.estimate import HIDDEN_BOUND_TOKENS, MEDIA_BOUND_TOKENS, tokens_of
+from appliance.exchange import Exchange, Upload
+from appliance.pipeline.admit import admit
+from appliance.pipeline.estimate import tokens_of
+from appliance.pipeline.operations import OPERATIONS
 from appliance.state import State
-from support.build import chat_body, make_exchange, make_grid, make_principal, make_state
+from support.build import Clock, chat_body, make_exchange, make_grid, make_principal, make_state
 
 GRID = make_grid(
     """
@@ -57,47 +59,6 @@ def test_an_admitted_call_knows_its_model_estimate_deadline_and_head(surface: st
     assert (exchange.head.id, exchange.head.model) == (prefix + "0123456789abcdef", "m")
     assert exchange.head.created == 1_700_000_000
     assert set(exchange.members) == {"model", "messages"}
-
-
-@BOTH
-def test_the_bound_holds_for_whatever_the_body_may_become(surface: str) -> None:
-    exchange = admitted(surface=surface)
-    assert exchange.input_bound == len(exchange.body) + HIDDEN_BOUND_TOKENS
-    part = {"type": "image_url", "image_url": {"url": "https://pictures.test/a.png"}}
-    pictured = admitted(chat_body(messages=[{"role": "user", "content": [part]}]), surface)
-    assert pictured.input_bound > MEDIA_BOUND_TOKENS
-
-
-@BOTH
-def test_the_model_s_window_bounds_the_input_and_the_estimate_stays_under_it(surface: str) -> None:
-    small = admitted(chat_body("told"), surface)
-    assert small.input_bound == 700
-    large = admitted(chat_body("told", messages=[{"role": "user", "content": "x" * 9000}]), surface)
-    assert (large.input_bound, large.input_estimate) == (700, 700)
-
-
-@pytest.mark.parametrize(
-    ("changes", "asked", "n"),
-    [
-        ({}, None, 1),
-        ({"max_tokens": None, "n": None}, None, 1),
-        ({"max_tokens": 7}, 7, 1),
-        ({"max_completion_tokens": 9}, 9, 1),
-        ({"max_tokens": 7, "max_completion_tokens": 9}, 7, 1),
-        ({"max_tokens": 9, "max_completion_tokens": 7, "n": 3}, 7, 3),
-    ],
-)
-def test_the_cap_that_the_caller_wrote_and_how_many_answers_he_wants(
-    changes: dict[str, Any], asked: int | None, n: int
-) -> None:
-    exchange = admitted(chat_body(**changes), "openai")
-    assert (exchange.asked_cap, exchange.n) == (asked, n)
-
-
-@pytest.mark.parametrize(("changes", "asked"), [({}, None), ({"max_tokens": 7}, 7), ({"max_completion_tokens": 9}, 9)])
-def test_the_native_surface_reads_them_too(changes: dict[str, Any], asked: int | None) -> None:
-    exchange = admitted(chat_body(n=2, **changes))
-    assert (exchange.asked_cap, exchange.n) == (asked, 2)
 
 
 # -- rate limits ------------------------------------------------------------------------------------------------------
@@ -187,64 +148,64 @@ def test_a_very_long_model_name_is_not_repeated_whole() -> None:
     assert len(refused(chat_body("x" * 100_000)).message) < 300
 
 
-# -- what the two surfaces read ---------------------------------------------------------------------------------------
+# -- the modality -----------------------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
-    ("changes", "stream", "include_usage"),
-    [
-        ({}, False, False),
-        ({"stream": None}, False, False),
-        ({"stream": True}, True, False),
-        ({"stream": True, "stream_options": {"include_usage": True}}, True, True),
-        ({"stream": True, "stream_options": {}}, True, False),
-        ({"stream": True, "stream_options": None}, True, False),
-    ],
+MODELS = {
+    "chat": "chatty",
+    "embedding": "vectors",
+    "image": "pictures",
+    "audio": "voices",
+    "rerank": "ranks",
+}
+EVERY_KIND = make_grid(
+    "providers: {p: {type: demo}}\nmodels:\n"
+    + "".join(
+        f'  {name}: {{modality: {modality}, price: free, route: [{{backend: "p:x"}}]}}\n'
+        for modality, name in MODELS.items()
+    )
+    + "partners: {reseller: {tenants: {acme: {}}}}\n"
 )
-def test_openai_s_stream_shows_usage_to_those_who_ask(
-    changes: dict[str, Any], stream: bool, include_usage: bool
-) -> None:
-    exchange = admitted(chat_body(**changes), "openai")
-    assert (exchange.stream, exchange.include_usage) == (stream, include_usage)
-    assert exchange.head
-    assert exchange.head.include_usage == include_usage
+BODIES: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "x"}]},
+    "count": {"messages": [{"role": "user", "content": "x"}]},
+    "embed": {"input": "x"},
+    "image": {"prompt": "x"},
+    "speak": {"input": "x", "voice": "alloy"},
+    "rerank": {"query": "x", "documents": ["y"]},
+}
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_the_native_stream_always_shows_usage(stream: bool) -> None:
-    exchange = admitted(chat_body(stream=stream))
-    assert (exchange.stream, exchange.include_usage) == (stream, True)
+@pytest.mark.parametrize("modality", MODELS)
+@pytest.mark.parametrize("operation", BODIES)
+def test_each_kind_of_call_is_for_models_of_its_modality(operation: str, modality: str) -> None:
+    body = json.dumps({"model": MODELS[modality]} | BODIES[operation]).encode()
+    exchange, state = make_exchange(EVERY_KIND, body, surface="openai", operation=operation), make_state()
+    if modality == OPERATIONS[operation].modality:
+        admit(exchange, state)
+        assert exchange.model is EVERY_KIND.models[MODELS[modality]]
+        return
+    with pytest.raises(GatewayError) as caught:
+        admit(exchange, state)
+    error = caught.value
+    assert (error.code, error.param) == ("VALIDATION_ERROR", "model")
+    assert f"is of modality {modality}" in error.message
+    assert exchange.model is None
+    assert state.limiter.concurrent("key:apikey_1") == 0
 
 
-def test_the_native_surface_names_all_members_it_does_not_know() -> None:
-    error = refused(chat_body(temprature=1, foo=2))
-    assert error.code == "VALIDATION_ERROR"
-    assert [detail["field"] for detail in error.details or []] == ["temprature", "foo"]
+def test_who_may_not_use_a_model_does_not_learn_its_modality() -> None:
+    body = json.dumps({"model": "secret"} | BODIES["embed"]).encode()
+    with pytest.raises(GatewayError) as caught:
+        admit(make_exchange(GRID, body, surface="openai", operation="embed"), make_state())
+    assert caught.value.code == "MODEL_ACCESS_DENIED"
 
 
-def test_the_compat_surface_lets_unknown_members_through() -> None:
-    assert bytes(admitted(chat_body(foo={"bar": 1}), "openai").members["foo"]) == b'{"bar": 1}'
-
-
-@BOTH
-def test_the_caller_s_own_notes_are_kept_for_the_usage_row(surface: str) -> None:
-    assert admitted(chat_body(metadata={"ticket": "A-1"}), surface).metadata == {"ticket": "A-1"}
-
-
-def test_native_notes_do_not_travel_upstream() -> None:
-    request = admitted(chat_body(metadata={"ticket": "A-1"})).request
-    assert request
-    assert request.metadata is None
-
-
-@BOTH
-def test_notes_have_a_limit(surface: str) -> None:
-    error = refused(chat_body(metadata={"x": "y" * MAX_METADATA_BYTES}), surface)
-    assert (error.code, error.param) == ("VALIDATION_ERROR", "metadata")
-
-
-@BOTH
-def test_a_value_that_cannot_be_read_is_the_caller_s_fault_and_no_fault_of_ours(surface: str) -> None:
-    body = chat_body(metadata={"x": "here"}).replace(b'"here"', b'"\\ud800"')
-    assert json.loads(body)["metadata"]["x"] == "\ud800"
-    assert refused(body, surface).code == "VALIDATION_ERROR"
+def test_the_time_that_a_form_took_to_arrive_is_not_taken_off_the_deadline() -> None:
+    exchange = make_exchange(EVERY_KIND, b"", surface="openai", operation="transcribe")
+    assert isinstance(exchange.clock, Clock)
+    exchange.form = {"model": ["voices"]}
+    exchange.upload = Upload(Path("/spool/a.mp3"), "a.mp3", "audio/mpeg", size=1000)
+    exchange.clock.advance(500)
+    admit(exchange, make_state())
+    assert exchange.model
+    assert exchange.deadline_at == exchange.clock() + exchange.model.policy.deadline_s

@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.exchange import Attempt, ConnectFailed, Exchange, UpstreamCut
+from appliance.exchange import Attempt, ConnectFailed, UpstreamCut
 from appliance.pipeline import call as call_file
 from appliance.pipeline.admit import admit
 from appliance.pipeline.call import call
 from appliance.pipeline.translate import translate
-from appliance.state import State
+from appliance.state.tokens import TokenRefused
 from support.build import FakePools, FakeUpstream, chat_body, journal_of, make_exchange, make_grid, make_state
-from support.upstream import DONE, chunk, completion, text_stream
-
-SECRET_OF_ONE = "secret-of-one"
-FOR_EVER = 60.0
-GRID = make_grid(
-    """
-providers:
-  one:
-    type: custom
-    base_url: http://one.test/v1
-    api_key: secret-of-one
-    timeouts: {connect: 1s, first_byte: 100ms, idle: 50ms, total: 400ms}
-  long: {type: custom, base_url: "http://long.test/v1", timeouts: {first_byte: 100ms}}
-  patient: {type: custom, base_url: "http://patient.test/v1"}
-models:
-  m: {price: free, route: [{backend: "one:a"}]}
-  long: {price: free, route: [{backend: "long:a"}]}
-  patient: {price: free, route: [{backend: "patient:a"}]}
-  hurried: {price: free, route: {targets: [{backend: "patient:a"}], deadline: 20ms}}
-partners: {reseller: {tenants: {acme: {}}}}
-"""
-)
-
-
-def whole(body: Any = None, status: int = 200, **headers: str) -> FakeUpstream:
-    data = body if isinstance(body, bytes) else json.dumps(completion() if body is None else body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return FakeUpstream(data, status=status, headers=named)
-
-
-async def called(
-    *script: FakeUpstream | Exception | float, model: str = "m", surface: str = "openai", **changes: Any
-) -> tuple[bool, Exchange, Attempt, State]:
-    """One attempt, ready as the line makes it, on an upstream that answers with `script`."""
-    pools = FakePools(*script)
-    state = make_state(pools=pools)
-    clock = asyncio.get_running_loop().time
-    exchange = make_exchange(GRID, chat_body(model, **changes), surface=surface, clock=clock)
-    admit(exchange, state)
-    assert exchange.model
-    attempt = Attempt(1, exchange.model.policy.targets[0])
-    assert translate(exchange, attempt)
-    async with asyncio.timeout(5):
-        return await call(exchange, attempt, state), exchange, attempt, state
-
-
-async def failed(*script: FakeUpstream | Exception | float, **changes: Any) -> tuple[str, str, str]:
-    """Kind, code and message of the failure; all that must hold after any failure is asserted here."""
-    answered, exchange, attempt, _ = await called(*script, **changes)
-    assert answered is False
-    assert attempt.failure
-    assert exchange.answered is None
-    assert exchange.attempts == [attempt]
-    assert SECRET_OF_ONE not in attempt.failure.message
-    assert SECRET_OF_ONE not in attempt.failure.detail
-    for upstream in script:
-        assert not isinstance(upstream, FakeUpstream) or upstream.closed
-    return attempt.failure.kind, attempt.failure.code, attempt.failure.message
-
+from support.line import FOR_EVER, GRID, SECRET_OF_ONE, called, failed, whole
 
 # -- an answer --------------------------------------------------------------------------------------------------------
 
@@ -89,7 +32,7 @@ async def test_a_whole_answer_is_read_understood_and_its_connection_given_back()
     assert attempt.dispatched
     assert attempt.sent
     assert upstream.closed
-    assert json.loads(bytes(attempt.reply_members["id"])) == "chatcmpl-1"
+    assert json.loads(attempt.reply_body)["id"] == "chatcmpl-1"
     assert [row["id"] for row in journal_of(state).begun] == [exchange.usage_id]
 
 
@@ -103,39 +46,6 @@ async def test_the_endpoint_gets_the_body_with_its_headers() -> None:
         f"Bearer {SECRET_OF_ONE}",
     )
     assert body == attempt.body
-
-
-async def test_an_answer_may_arrive_in_pieces() -> None:
-    data = json.dumps(completion("in pieces")).encode()
-    answered, _, _, _ = await called(FakeUpstream(data[:10], 0.03, data[10:20], 0.03, data[20:]))
-    assert answered
-
-
-async def test_a_stream_is_an_answer_when_its_first_content_is_here() -> None:
-    pieces = text_stream("a", "b")
-    upstream = FakeUpstream(pieces[0], pieces[1], FOR_EVER)
-    answered, exchange, attempt, _ = await called(upstream, stream=True)
-    assert answered is True
-    assert attempt.stream
-    assert not upstream.closed
-    assert exchange.usage is None
-    frames = await attempt.stream.frames()
-    assert len(frames) == 2, "what was read to see that an answer begins is handed on"
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [
-        chunk({"content": "x"}),
-        chunk({"reasoning_content": "x"}),
-        chunk({"refusal": "x"}),
-        chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}),
-        chunk({}, "stop"),
-    ],
-)
-async def test_any_kind_of_content_begins_an_answer(piece: bytes) -> None:
-    answered, _, _, _ = await called(FakeUpstream(chunk({"role": "assistant"}), piece, FOR_EVER), stream=True)
-    assert answered
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
@@ -167,86 +77,9 @@ async def test_the_deadline_of_the_call_ends_an_attempt(stream: bool) -> None:
     assert asyncio.get_running_loop().time() - started < 2
 
 
-@BOTH
-async def test_an_answer_that_stalls(stream: bool) -> None:
-    assert (await failed(FakeUpstream(b'{"id":', FOR_EVER), stream=stream))[:2] == ("timeout", "BACKEND_TIMEOUT")
-
-
-@BOTH
-async def test_an_answer_that_is_cut(stream: bool) -> None:
-    upstream = FakeUpstream(b'{"id":', UpstreamCut(f"reset, {SECRET_OF_ONE}"))
-    assert (await failed(upstream, stream=stream))[:2] == ("server_error", "BACKEND_ERROR")
-
-
-async def test_a_whole_answer_that_drips_is_ended_by_total() -> None:
-    drops: list[bytes | float | Exception] = [b" ", 0.02] * 1000
-    started = asyncio.get_running_loop().time()
-    assert (await failed(FakeUpstream(*drops)))[0] == "timeout"
-    assert 0.3 < asyncio.get_running_loop().time() - started < 2
-
-
-async def test_a_stream_of_heartbeats_is_ended_by_first_byte() -> None:
-    beats: list[bytes | float | Exception] = [b": ping\n\n", 0.01] * 1000
-    started = asyncio.get_running_loop().time()
-    assert (await failed(FakeUpstream(*beats), model="long", stream=True))[0] == "timeout"
-    assert asyncio.get_running_loop().time() - started < 2
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"  ",
-        b"<html>",
-        b'{"id":',
-        b"[]",
-        b"7",
-        b"null",
-        b'{"error":{"message":"x"}}',
-        b'{"choices":[]}',
-        b"\xff\xfe",
-        b"[" * 5000,
-    ],
-)
-async def test_a_200_that_is_no_answer(body: bytes) -> None:
-    kind, code, message = await failed(whole(body))
-    assert (kind, code) == ("server_error", "UPSTREAM_SHAPE_MISMATCH")
-    assert "one" in message
-
-
 async def test_an_answer_beyond_the_limit_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_file, "MAX_REPLY_BYTES", 1000)
     assert (await failed(FakeUpstream(*[b" " * 100] * 20)))[:2] == ("server_error", "UPSTREAM_SHAPE_MISMATCH")
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        [],
-        [DONE],
-        [chunk({"role": "assistant"}), DONE],
-        [chunk({"content": ""}), DONE],
-        [b"data: {broken\n\n"],
-        [b"<html>no stream</html>"],
-        [json.dumps(completion()).encode()],
-    ],
-    ids=["nothing", "[DONE] alone", "role alone", "empty content", "no JSON", "a page", "a whole answer"],
-)
-async def test_a_stream_without_content_is_no_answer(pieces: list[bytes]) -> None:
-    assert (await failed(FakeUpstream(*pieces), stream=True))[:2] == ("server_error", "UPSTREAM_SHAPE_MISMATCH")
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "code"),
-    [
-        ({"message": "overloaded", "type": "server_error"}, "server_error", "BACKEND_ERROR"),
-        ({"message": "slow down", "code": 429}, "rate_limited", "BACKEND_RATE_LIMITED"),
-        ({"message": "no", "code": 401}, "operator", "BACKEND_ERROR"),
-    ],
-)
-async def test_an_error_event_before_content_can_still_fail_over(error: Any, kind: str, code: str) -> None:
-    event = b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
-    assert (await failed(FakeUpstream(chunk({"role": "assistant"}), event), stream=True))[:2] == (kind, code)
 
 
 # -- an answer of another status --------------------------------------------------------------------------------------
@@ -349,7 +182,7 @@ async def test_a_caller_who_leaves_cancels_the_upstream_at_once(stream: bool, se
 class Busy(FakePools):
     """All connections are taken for the time being."""
 
-    async def open(self, *_: Any) -> Any:
+    async def open(self, *_: Any, **__: Any) -> Any:
         await asyncio.sleep(FOR_EVER)
 
 
@@ -384,3 +217,77 @@ partners: {reseller: {tenants: {acme: {}}}}
     assert translate(exchange, attempt)
     assert await call(exchange, attempt, state)
     assert attempt.sent
+
+
+# -- headers and tokens -----------------------------------------------------------------------------------------------
+
+
+class FakeTokens:
+    """Gives a token, or refuses like a service that does not know the account."""
+
+    def __init__(self, *, refusing: bool = False) -> None:
+        self.refusing = refusing
+        self.forgotten: list[Any] = []
+
+    async def headers(self, credential: Any) -> dict[str, str]:
+        if self.refusing:
+            raise TokenRefused("the account is not known")
+        return {"Authorization": f"Bearer token-of-{credential}"}
+
+    def forget(self, credential: Any, refused: str) -> None:
+        self.forgotten.append((credential, refused))
+
+
+async def with_token(tokens: FakeTokens, *script: FakeUpstream) -> tuple[Attempt, FakePools]:
+    """An attempt on an endpoint whose credential is exchanged for a token."""
+    pools = FakePools(*script)
+    state = make_state(pools=pools)
+    state.tokens = tokens  # type: ignore[assignment]
+    exchange = make_exchange(GRID, surface="openai", clock=asyncio.get_running_loop().time)
+    admit(exchange, state)
+    assert exchange.model
+    target = exchange.model.policy.targets[0]
+    endpoint = dataclasses.replace(target.endpoint, credential="service")  # type: ignore[arg-type]
+    attempt = Attempt(1, dataclasses.replace(target, endpoint=endpoint))
+    assert translate(exchange, attempt)
+    await call(exchange, attempt, state)
+    return attempt, pools
+
+
+async def test_a_token_takes_the_place_of_the_key() -> None:
+    attempt, pools = await with_token(FakeTokens(), whole())
+    assert attempt.failure is None
+    assert pools.opened[0][2]["Authorization"] == "Bearer token-of-service"
+
+
+async def test_without_a_token_the_operator_has_to_act_and_nothing_is_sent() -> None:
+    attempt, pools = await with_token(FakeTokens(refusing=True))
+    assert attempt.failure
+    assert (attempt.failure.kind, attempt.failure.code) == ("operator", "BACKEND_ERROR")
+    assert "not known" in attempt.failure.detail
+    assert "not known" not in attempt.failure.message
+    assert (pools.opened, attempt.sent) == ([], False)
+
+
+@pytest.mark.parametrize(("status", "forgotten"), [(401, [("service", "token-of-service")]), (403, []), (500, [])])
+async def test_a_token_that_is_not_taken_is_forgotten(status: int, forgotten: list[tuple[str, str]]) -> None:
+    tokens = FakeTokens()
+    await with_token(tokens, whole({"error": {"message": "no"}}, status))
+    assert tokens.forgotten == forgotten
+
+
+@pytest.mark.parametrize(("surface", "sent"), [("openai", True), ("native", False)])
+async def test_the_caller_s_headers_go_to_his_own_dialect_only(surface: str, sent: bool) -> None:
+    pools = FakePools(whole())
+    state = make_state(pools=pools)
+    exchange = make_exchange(GRID, surface=surface, clock=asyncio.get_running_loop().time)
+    exchange.forwarded = {"X-Beta": "new", "Authorization": "Bearer the caller's"}
+    admit(exchange, state)
+    assert exchange.model
+    attempt = Attempt(1, exchange.model.policy.targets[0])
+    assert translate(exchange, attempt)
+    assert await call(exchange, attempt, state)
+    headers = pools.opened[0][2]
+    assert ("X-Beta" in headers) is sent
+    assert headers["Authorization"] == f"Bearer {SECRET_OF_ONE}", "ours are not replaced by the caller's"
+    assert headers["Content-Type"] == "application/json"

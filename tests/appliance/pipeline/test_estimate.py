@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.pipeline import peek
 from appliance.pipeline.estimate import (
     HIDDEN_BOUND_TOKENS,
     MEDIA_BOUND_TOKENS,
@@ -28,7 +27,7 @@ from support.build import chat_body
 
 
 def size(body: bytes) -> Size:
-    return size_of(body, peek.members(body).get("messages"))
+    return size_of(body)
 
 
 def estimated(body: bytes) -> int:
@@ -202,17 +201,117 @@ def test_a_large_body_is_estimated_in_no_time() -> None:
     media = saying(*[image(picture(700))] * 1000)
     for body in (text, media):
         assert len(body) > 1_000_000
-        messages = peek.members(body)["messages"]
-        best = min(_seconds(body, messages) for _ in range(5))
+        best = min(_seconds(body) for _ in range(5))
         assert best < 0.02
 
 
-def _seconds(body: bytes, messages: Any) -> float:
+def _seconds(body: bytes) -> float:
     started = time.perf_counter()
-    size_of(body, messages)
+    size_of(body)
     return time.perf_counter() - started
 
 
 def test_the_body_is_measured_in_bytes_not_in_letters() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "é" * 1000}]}, ensure_ascii=False).encode()
     assert size(body).text_bytes == len(body) > 2000
+
+
+# -- every dialect ----------------------------------------------------------------------------------------------------
+
+MEDIUM = "A" * 200_000
+IMAGES: dict[str, dict[str, Any]] = {
+    "openai": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{MEDIUM}"}},
+    "anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": MEDIUM}},
+    "responses": {"type": "input_image", "image_url": f"data:image/png;base64,{MEDIUM}"},
+}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "openai": {"type": "file", "file": {"file_data": MEDIUM}},
+    "anthropic": {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": MEDIUM}},
+    "responses": {"type": "input_file", "file_data": MEDIUM},
+}
+
+
+def conversation(dialect: str, part: Any) -> bytes:
+    """A request whose last turn holds the part."""
+    turn = {"role": "user", "content": [part]}
+    if dialect == "responses":
+        return json.dumps({"model": "m", "input": [{"type": "message", **turn}]}).encode()
+    return chat_body(messages=[turn])
+
+
+def from_a_tool(dialect: str, part: Any) -> bytes:
+    """A request in which a tool gave the part back."""
+    if dialect == "responses":
+        item = {"type": "function_call_output", "call_id": "c", "output": [part]}
+        return json.dumps({"model": "m", "input": [item]}).encode()
+    if dialect == "anthropic":
+        result = {"type": "tool_result", "tool_use_id": "c", "content": [part]}
+        return chat_body(messages=[{"role": "user", "content": [result]}])
+    return chat_body(messages=[{"role": "tool", "tool_call_id": "c", "content": [part]}])
+
+
+PLACES = pytest.mark.parametrize("place", [conversation, from_a_tool])
+EVERY_DIALECT = pytest.mark.parametrize("dialect", IMAGES)
+
+
+@EVERY_DIALECT
+@PLACES
+def test_a_picture_is_a_picture_wherever_it_stands(dialect: str, place: Any) -> None:
+    body = place(dialect, IMAGES[dialect])
+    found = size(body)
+    assert (found.media, found.media_bound) == (1, MEDIA_BOUND_TOKENS)
+    assert estimated(body) < MEDIA_TOKENS + 100, "its base64 is no text"
+
+
+@EVERY_DIALECT
+@PLACES
+def test_a_document_is_never_less_than_its_bytes_wherever_it_stands(dialect: str, place: Any) -> None:
+    assert bounded(place(dialect, DOCUMENTS[dialect])) > len(MEDIUM)
+
+
+@EVERY_DIALECT
+@PLACES
+@pytest.mark.parametrize("words", ["image", "data:image/png;base64,", '{"type": "image"}'])
+def test_text_is_text_in_every_dialect(dialect: str, place: Any, words: str) -> None:
+    kind = "input_text" if dialect == "responses" else "text"
+    body = place(dialect, {"type": kind, "text": words + MEDIUM})
+    assert size(body) == Size(len(body))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "tool_use", "id": "c", "name": "image", "input": {"text": MEDIUM}},
+        {"type": "thinking", "thinking": MEDIUM, "signature": "image"},
+        {"type": "redacted_thinking", "data": MEDIUM + "image"},
+    ],
+)
+def test_what_anthropic_s_assistants_say_is_text(part: dict[str, Any]) -> None:
+    body = conversation("anthropic", part)
+    assert size(body) == Size(len(body))
+
+
+def test_a_picture_in_anthropic_s_system_prompt_or_beside_text_is_found() -> None:
+    body = chat_body(system=[{"type": "text", "text": "x"}], messages=[{"role": "user", "content": "image"}])
+    assert size(body).media == 0
+    mixed = chat_body(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, IMAGES["anthropic"]]}] * 2)
+    assert size(mixed).media == 2
+
+
+@pytest.mark.parametrize("said", ["an image", ["image"], 7, None, {"type": "image"}, [[{"type": "image"}]]])
+def test_an_input_of_any_shape_is_its_bytes_at_least(said: Any) -> None:
+    body = json.dumps({"model": "m", "input": said, "note": "image"}).encode()
+    assert bounded(body) >= len(body)
+
+
+@given(
+    st.recursive(
+        st.sampled_from(["image", 7, None]),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "content", "output", "text"]), inner),
+        max_leaves=20,
+    )
+)
+def test_no_shape_trips_it_and_the_bound_stays_above_the_estimate(value: Any) -> None:
+    for name in ("messages", "input", "system"):
+        body = json.dumps({"model": "image", name: [value]}).encode()
+        assert 0 < estimated(body) <= bounded(body)

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import GatewayError
+from appliance.formats.openai_shape import read_head
 from appliance.pipeline import peek
-from appliance.pipeline.peek import MAX_DEPTH, ChatShape, chat_shape, members
+from appliance.pipeline.peek import MAX_DEPTH, decoded, members
 from support.build import chat_body
 
 
 def refused(body: bytes) -> GatewayError:
-    """The error of the two steps that `admit` takes."""
+    """The error of the two steps that an operation takes."""
     with pytest.raises(GatewayError) as caught:
         _both(body)
     assert caught.value.code == "VALIDATION_ERROR"
@@ -27,7 +28,7 @@ def refused(body: bytes) -> GatewayError:
 
 def _both(body: bytes) -> None:
     members(body)
-    chat_shape(body)
+    decoded(body)
 
 
 # -- is it an object of JSON ------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def test_members_keep_the_callers_own_bytes(body: dict[str, Any], ascii_only: bo
 def test_of_a_member_that_is_written_twice_the_last_one_counts_for_everybody() -> None:
     body = b'{"model":"first","messages":[{"role":"user","content":"x"}],"model":"last"}'
     assert bytes(members(body)["model"]) == b'"last"'
-    assert chat_shape(body).model == "last"
+    assert read_head(body).model == decoded(body)["model"] == "last"
 
 
 def test_numbers_are_not_touched() -> None:
@@ -202,104 +203,3 @@ def test_a_text_without_its_end_is_refused_in_time() -> None:
     started = time.monotonic()
     refused(b'{"x":"' + b"[\\" * 200_000)
     assert time.monotonic() - started < 1
-
-
-# -- the shape of a chat ----------------------------------------------------------------------------------------------
-
-
-WRONG: list[tuple[str, Any, str]] = [
-    ("model", None, "model"),
-    ("model", 7, "model"),
-    ("model", "", "model"),
-    ("messages", None, "messages"),
-    ("messages", [], "messages"),
-    ("messages", "hello", "messages"),
-    ("messages", ["hello"], "messages.0"),
-    ("messages", [{"role": "user"}, {"role": "poet", "content": ""}], "messages.1.role"),
-    ("messages", [{"content": "x"}], "messages.0.role"),
-    ("messages", [{"role": "user", "content": 7}], "messages.0.content"),
-    ("messages", [{"role": "user", "content": ["x"]}], "messages.0.content.0"),
-    ("stream", "yes", "stream"),
-    ("stream", 1, "stream"),
-    ("stream_options", True, "stream_options"),
-    ("stream_options", {"include_usage": "yes"}, "stream_options.include_usage"),
-    ("max_tokens", 0, "max_tokens"),
-    ("max_tokens", -1, "max_tokens"),
-    ("max_tokens", "100", "max_tokens"),
-    ("max_tokens", 1.5, "max_tokens"),
-    ("max_completion_tokens", 0, "max_completion_tokens"),
-    ("n", 0, "n"),
-    ("n", 129, "n"),
-    ("n", "2", "n"),
-    ("temperature", 2.1, "temperature"),
-    ("temperature", -0.1, "temperature"),
-    ("temperature", "hot", "temperature"),
-    ("top_p", 1.1, "top_p"),
-    ("stop", 7, "stop"),
-    ("stop", [7], "stop.0"),
-    ("seed", "x", "seed"),
-    ("presence_penalty", 3, "presence_penalty"),
-    ("frequency_penalty", -3, "frequency_penalty"),
-    ("logprobs", 5, "logprobs"),
-    ("top_logprobs", 21, "top_logprobs"),
-    ("tools", {}, "tools"),
-    ("tools", ["x"], "tools.0"),
-    ("tool_choice", 7, "tool_choice"),
-    ("response_format", "json", "response_format"),
-    ("parallel_tool_calls", "no", "parallel_tool_calls"),
-    ("reasoning_effort", 3, "reasoning_effort"),
-    ("user", 3, "user"),
-    ("metadata", "x", "metadata"),
-]
-
-
-@pytest.mark.parametrize(("name", "value", "param"), WRONG)
-def test_a_wrong_member_is_named(name: str, value: Any, param: str) -> None:
-    error = refused(chat_body(**{name: value}))
-    # msgspec says which list a wrong entry stands in, not always at which place.
-    assert error.param is not None
-    assert error.param.replace("...", "0") in (param, param.replace(".1.", ".0."))
-    assert error.details == [{"field": error.param, "message": error.message.removeprefix(f"{error.param}: ")}]
-    assert error.status == 422
-
-
-@pytest.mark.parametrize("name", ["model", "messages"])
-def test_a_missing_member_is_named(name: str) -> None:
-    body = json.loads(chat_body())
-    del body[name]
-    error = refused(json.dumps(body).encode())
-    assert (error.param, error.message) == (name, f"{name}: is required")
-
-
-def test_what_the_caller_says_is_read() -> None:
-    shape = chat_shape(chat_body("gpt", stream=True, stream_options={"include_usage": True}, metadata={"a": "b"}))
-    assert (shape.model, shape.stream, shape.metadata) == ("gpt", True, {"a": "b"})
-    assert shape.stream_options
-    assert shape.stream_options.include_usage
-
-
-OPTIONAL = [name for name in ChatShape.__struct_fields__ if name not in ("model", "messages")]
-
-
-@pytest.mark.parametrize("name", OPTIONAL)
-def test_null_means_not_said(name: str) -> None:
-    assert getattr(chat_shape(chat_body()[:-1] + f', "{name}": null}}'.encode()), name) is None
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"messages": [{"role": "user", "content": [{"type": "hologram", "data": {"x": [1]}}]}]},
-        {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "c"}], "unheard_of": 1}]},
-        {"messages": [{"role": "developer", "content": "x"}, {"role": "function", "name": "f", "content": "y"}]},
-        {"service_tier": "flex", "prediction": {"type": "content"}},
-        {"temperature": 0, "top_p": 1, "presence_penalty": -2},
-        {"n": 128, "max_tokens": 1, "seed": -(2**63)},
-        {"stop": ["a", "b"], "tool_choice": {"type": "function", "function": {"name": "f"}}},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
-    ],
-)
-def test_what_upstreams_may_know_and_we_do_not_is_let_through(changes: dict[str, Any]) -> None:
-    body = chat_body(**changes)
-    assert chat_shape(body)
-    assert set(members(body)) == {"model", "messages", *changes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,12 +13,13 @@ from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.formats.chat import Usage
 from appliance.limits import Budget, Limits
+from appliance.pipeline.admit import admit
 from appliance.pipeline.rates import OPEN_CAP_TOKENS, rate_headers, refusal, take_rates
 from appliance.pipeline.settle import settle
 from appliance.state import State
 from appliance.state.ledger import Amount, Ledger
 from appliance.state.limiter import Limited, Limiter
-from support.build import Clock, make_attempt, make_exchange, make_grid
+from support.build import Clock, make_attempt, make_exchange, make_grid, make_state
 
 SUBJECTS = ("partner:reseller", "tenant:acme", "group:acme:sales", "user:acme:alice", "key:apikey_1")
 FOUR = ("key:apikey_1", "user:acme:alice", "tenant:acme", "partner:reseller")
@@ -272,3 +274,53 @@ def test_the_defaults_are_the_documented_ones() -> None:
     tenant = make_grid(yaml()).tenants["acme"]
     each = (tenant.key_limits, tenant.user_limits, tenant.limits, tenant.partner_limits)
     assert each == (Limits(60), Limits(120), Limits(1000), Limits(5000))
+
+
+# -- calls that are bounded from the start ----------------------------------------------------------------------------
+
+
+def unit_call(operation: str, body: dict[str, Any], limits: str = "") -> Exchange:
+    """Of models that take whatever comes: the line up to the limits."""
+    text = f"""
+providers: {{one: {{type: custom, base_url: "http://one.test/v1"}}}}
+models:
+  vectors: {{modality: embedding, price: free, route: [{{backend: "one:e"}}]}}
+  pictures: {{modality: image, price: free, route: [{{backend: "one:p"}}]}}
+  voices: {{modality: audio, price: free, route: [{{backend: "one:s"}}]}}
+  m: {{price: free, route: [{{backend: "one:a"}}]}}
+partners: {{reseller: {{tenants: {{acme: {{user_rate_limits: {{{limits}}}, users: {{alice: {{}}}}}}}}}}}}
+"""
+    exchange = make_exchange(
+        make_grid(text), json.dumps(body).encode(), surface="openai", operation=operation, clock=Clock()
+    )
+    admit(exchange, make_state())
+    return exchange
+
+
+UNIT_CALLS: dict[str, dict[str, Any]] = {
+    "embed": {"model": "vectors", "input": ["hello"] * 9},
+    "image": {"model": "pictures", "prompt": "a kite", "n": 4, "quality": "high"},
+    "speak": {"model": "voices", "input": "Hello there " * 50, "voice": "alloy"},
+}
+
+
+@pytest.mark.parametrize("operation", UNIT_CALLS)
+def test_they_count_what_they_likely_use_and_not_what_is_held_for_them(operation: str) -> None:
+    """The bound is what no call can pass: counted against a limit it would refuse calls that fit many times."""
+    exchange = unit_call(operation, UNIT_CALLS[operation])
+    assert exchange.grant
+    assert exchange.bound
+    assert 0 < exchange.grant.tokens == exchange.operation.estimate(exchange, None).total_tokens
+    assert exchange.grant.tokens < exchange.bound.total_tokens
+    unit_call(operation, UNIT_CALLS[operation], f"tokens_per_minute: {exchange.grant.tokens}")
+    with pytest.raises(GatewayError) as caught:
+        unit_call(operation, UNIT_CALLS[operation], f"tokens_per_minute: {exchange.grant.tokens - 1}")
+    assert caught.value.code == "RATE_LIMITED"
+
+
+def test_a_count_takes_a_request_and_no_tokens() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    exchange = unit_call("count", body, "tokens_per_minute: 1, requests_per_minute: 9")
+    assert exchange.grant
+    assert exchange.grant.tokens == 0
+    assert exchange.rate_limit[:2] == (9, 8)

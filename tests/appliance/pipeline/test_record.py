@@ -11,6 +11,7 @@ from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.formats.chat import Usage
 from appliance.pipeline.admit import admit
+from appliance.pipeline.operations import OPERATIONS
 from appliance.pipeline.record import begin, record
 from appliance.pipeline.settle import settle
 from appliance.state import State
@@ -116,14 +117,16 @@ def test_what_cannot_be_noted_is_not_called() -> None:
 def price_of(*token_prices: int) -> dict[str, Any]:
     """Reasoning costs what output costs unless it is priced by itself."""
     rates = dict(zip(("input", "output", "cached_input", "cache_write"), token_prices, strict=True))
-    return {"base": rates | {"reasoning": rates["output"], "above": 0}, "tiers": [], "request": 0}
+    by_the_piece = dict.fromkeys(("request", "image", "audio_minute", "characters", "search"), 0)
+    return {"base": rates | {"reasoning": rates["output"], "above": 0}, "tiers": [], **by_the_piece}
 
 
 def test_a_finished_call_s_row_has_everything() -> None:
     exchange, state = begun()
     answer(exchange)
     row = ended(exchange, state)
-    assert json.loads(row.pop("price")) == {
+    prices = json.loads(row.pop("price"))
+    assert prices == {
         "price": price_of(1_000_000_000, 2_000_000_000, 100_000_000, 1_250_000_000),
         "cost": price_of(500_000_000, 600_000_000, 500_000_000, 500_000_000),
     }
@@ -161,6 +164,7 @@ def test_a_finished_call_s_row_has_everything() -> None:
         "ttft_ms": 200,
         "finish_reason": "stop",
         "error_code": "",
+        "units": None,
         "metadata": None,
     }
 
@@ -318,3 +322,61 @@ def test_a_refused_call_is_counted_without_a_name_that_callers_could_make_up() -
     record(exchange, state)
     assert state.metrics.requests == {("", "failed", "native"): 1}
     assert not state.metrics.durations
+
+
+# -- units ------------------------------------------------------------------------------------------------------------
+
+PICTURES = """
+providers: {one: {type: custom, base_url: "http://one.test/v1"}}
+models: {p: {modality: image, price: {image: "0.04"}, route: [{backend: "one:p", cost: {image: "0.01"}}]}}
+partners: {reseller: {tenants: {acme: {}}}}
+"""
+
+
+def pictured() -> tuple[Exchange, State]:
+    """Two pictures under way."""
+    body = json.dumps({"model": "p", "prompt": "a kite", "n": 2}).encode()
+    exchange, state = make_exchange(make_grid(PICTURES), body, surface="openai", operation="image"), make_state()
+    admit(exchange, state)
+    attempt = make_attempt(first_target(exchange), dispatched=True, sent=True)
+    begin(exchange, attempt, state)
+    exchange.attempts.append(attempt)
+    return exchange, state
+
+
+def test_what_is_not_counted_in_tokens_stands_in_the_units() -> None:
+    exchange, state = pictured()
+    exchange.answered, exchange.status, exchange.usage = exchange.attempts[-1], "completed", Usage(images=1)
+    row = ended(exchange, state)
+    assert json.loads(row["units"]) == {"images": 1}
+    assert (row["cost_nano"], row["backend_cost_nano"], row["estimated"]) == (40_000_000, 10_000_000, False)
+    assert json.loads(row["price"])["price"]["image"] == 40_000_000
+
+
+def test_a_kill_would_book_the_units_too() -> None:
+    _, state = pictured()
+    (row,) = journal_of(state).begun
+    assert json.loads(row["units"]) == {"images": 2}
+    assert (row["status"], row["cost_nano"], row["backend_cost_nano"]) == ("interrupted", 80_000_000, 20_000_000)
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(5, 6)])
+def test_a_call_without_units_has_none(usage: Usage) -> None:
+    exchange, state = begun()
+    exchange.answered, exchange.status, exchange.usage = exchange.attempts[-1], "completed", usage
+    assert ended(exchange, state)["units"] is None
+
+
+def test_all_units_are_kept() -> None:
+    exchange, state = begun()
+    exchange.answered, exchange.status = exchange.attempts[-1], "completed"
+    exchange.usage = Usage(1, 2, images=3, audio_ms=4, characters=5, searches=6)
+    assert json.loads(ended(exchange, state)["units"]) == {"images": 3, "audio_ms": 4, "characters": 5, "searches": 6}
+
+
+def test_a_question_about_a_call_is_not_noted() -> None:
+    exchange, state = ready()
+    exchange.operation = OPERATIONS["count"]
+    journal_of(state).failing = True
+    begin(exchange, make_attempt(first_target(exchange)), state)
+    assert not exchange.begun

@@ -22,6 +22,7 @@ from appliance.limits import Budget
 from appliance.pipeline import peek
 from appliance.pipeline import reserve as reserve_module
 from appliance.pipeline.estimate import bound, estimate, size_of
+from appliance.pipeline.operations import OPERATIONS
 from appliance.pipeline.reserve import LEAST_ANSWER_TOKENS, UNKNOWN_LARGEST_TOKENS, largest_answer, reserve
 from appliance.pipeline.translate import translate
 from appliance.state import State
@@ -459,7 +460,7 @@ def test_no_recorded_call_had_more_input_than_its_bound() -> None:
 
 
 def bound_of(body: bytes) -> int:
-    return bound(size_of(body, peek.members(body).get("messages")), None, None)
+    return bound(size_of(body), None, None)
 
 
 def chat_of(content: Any, **members: Any) -> bytes:
@@ -534,7 +535,7 @@ def test_tools_and_schemas_are_text() -> None:
 
 
 def test_the_operator_s_prompt_is_input_too_and_the_window_is_the_end() -> None:
-    size = size_of(chat_of("hi"), None)
+    size = size_of(chat_of("hi"))
     assert bound(size, "é" * 1000, None) - bound(size, None, None) == 2000
     assert bound(size, "é" * 1000, 500) == 500
 
@@ -543,4 +544,63 @@ def test_the_operator_s_prompt_is_input_too_and_the_window_is_the_end() -> None:
 def test_the_fair_estimate_is_never_above_the_bound(text: str, pictures: int) -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     body = chat_of([{"type": "text", "text": text}, *[part] * pictures])
-    assert estimate(size_of(body, peek.members(body)["messages"])) <= bound_of(body)
+    assert estimate(size_of(body)) <= bound_of(body)
+
+
+# -- calls that are bounded from the start ----------------------------------------------------------------------------
+
+UNITS = """
+providers: {one: {type: custom, base_url: "http://one.test/v1"}}
+models:
+  pictures: {modality: image, price: {image: "0.04"}, max_output_tokens: 5, route: [{backend: "one:p"}]}
+  drawn: {modality: image, price: {input: "5", output: "40"}, route: [{backend: "one:p"}]}
+partners: {reseller: {tenants: {acme: {users: {alice: {}}}}}}
+"""
+
+
+def picture_call(model: str = "pictures", n: int = 3) -> Exchange:
+    body = json.dumps({"model": model, "prompt": "a kite", "n": n}).encode()
+    exchange = make_exchange(make_grid(UNITS), body, surface="openai", operation="image")
+    assert exchange.principal
+    exchange.principal.subjects = SUBJECTS
+    exchange.operation.read(exchange)
+    exchange.model = exchange.grid.models[model]
+    exchange.operation.measure(exchange)
+    exchange.deadline_at = exchange.clock() + 600
+    return exchange
+
+
+async def test_the_price_of_all_units_is_held() -> None:
+    exchange = await reserved(picture_call(), state_with(budget(10**12)))
+    assert exchange.reservation
+    assert exchange.reservation.amount.cost == 3 * 40_000_000
+    assert exchange.bound
+    assert exchange.reservation.amount.tokens == exchange.bound.total_tokens
+    assert exchange.reservation.amount.requests == 1
+
+
+async def test_by_the_token_the_dearest_picture_is_held() -> None:
+    exchange = await reserved(picture_call("drawn"), state_with(budget(10**12)))
+    assert exchange.reservation
+    assert exchange.bound
+    by_the_token = exchange.bound.input_tokens * 5_000 + exchange.bound.output_tokens * 40_000
+    assert exchange.reservation.amount.cost == by_the_token
+
+
+@pytest.mark.parametrize("left", [0, 39_999_999, 3 * 40_000_000 - 1])
+async def test_what_is_priced_by_the_piece_is_refused_and_never_clamped(left: int) -> None:
+    exchange = picture_call()
+    await refused(exchange, state_with(budget(left)))
+    assert (exchange.output_cap, exchange.clamped) == (None, False)
+
+
+async def test_what_just_fits_is_held_without_a_cap() -> None:
+    exchange = await reserved(picture_call(), state_with(budget(3 * 40_000_000)))
+    assert (exchange.output_cap, exchange.clamped) == (None, False)
+
+
+async def test_a_question_about_a_call_holds_nothing() -> None:
+    exchange = exchange_of()
+    exchange.operation = OPERATIONS["count"]
+    await reserve(exchange, state_with(budget(0)))
+    assert exchange.reservation is None

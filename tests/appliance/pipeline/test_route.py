@@ -249,6 +249,17 @@ def test_no_attempt_begins_after_the_deadline() -> None:
     assert list(line) == []
 
 
+def test_a_timer_that_fires_a_moment_early_begins_nothing_more() -> None:
+    """Timers count in milliseconds: the one that ends an attempt at the deadline may fire just before it."""
+    exchange, state = ready(grid_of_targets("a:x", "b:x", policy="deadline: 10s")), make_state()
+    line = route(exchange, state)
+    first = next(line)
+    assert isinstance(exchange.clock, Clock)
+    exchange.clock.advance(9.999)
+    fail(exchange, state, first, failure("timeout"))
+    assert list(line) == []
+
+
 def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     exchange, state = ready(grid_of_targets("a:x", policy="retries: 5, deadline: 10s")), make_state()
     line = route(exchange, state)

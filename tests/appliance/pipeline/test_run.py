@@ -77,9 +77,11 @@ class Witness(FakeClient):
         self.rows_at_the_end: list[str] = []
         self.rows_before = 0
 
-    async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    async def whole(
+        self, status: int, headers: dict[str, str], body: bytes, content_type: str = "application/json"
+    ) -> None:
         self._look()
-        await super().whole(status, headers, body)
+        await super().whole(status, headers, body, content_type)
 
     async def send(self, data: bytes) -> None:
         assert self.state
@@ -282,7 +284,7 @@ async def test_a_stream_that_cannot_be_booked_ends_with_an_error(full_at_the_end
 
 async def test_a_fault_of_ours_is_booked_and_passed_on() -> None:
     class Faulty(FakePools):
-        async def open(self, *_: Any) -> Any:
+        async def open(self, *_: Any, **__: Any) -> Any:
             raise ZeroDivisionError("a fault of ours")
 
     exchange, state = exchange_of(), make_state(pools=Faulty())

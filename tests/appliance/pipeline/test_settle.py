@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from appliance.exchange import Exchange, Failure
 from appliance.formats.chat import Usage
 from appliance.limits import Limits
+from appliance.pipeline.admit import admit
 from appliance.pipeline.estimate import tokens_of
+from appliance.pipeline.operations import OPERATIONS
 from appliance.pipeline.settle import settle
 from appliance.state import State
 from appliance.state.ledger import Amount
 from appliance.state.limiter import Limited
-from support.build import failure, make_attempt, make_budget, make_exchange, make_state
+from support.build import failure, make_attempt, make_budget, make_exchange, make_grid, make_state
 
 EXACT = Usage(input_tokens=1_000_000, output_tokens=1_000_000, cached_input_tokens=500_000)
 
@@ -252,3 +255,82 @@ def test_settling_twice_is_our_mistake() -> None:
     settle(exchange, state)
     with pytest.raises(AssertionError):
         settle(exchange, state)
+
+
+# -- units that nobody told -------------------------------------------------------------------------------------------
+
+UNITS = """
+providers: {one: {type: custom, base_url: "http://one.test/v1"}}
+models:
+  pictures: {modality: image, price: {image: "0.04"}, route: [{backend: "one:p"}]}
+  drawn: {modality: image, price: {input: "5", output: "40"}, route: [{backend: "one:p"}]}
+  both: {modality: image, price: {image: "0.04", output: "40", input: "5"}, route: [{backend: "one:p"}]}
+  gratis: {modality: image, price: free, route: [{backend: "one:p"}]}
+partners: {reseller: {tenants: {acme: {}}}}
+"""
+
+
+def drawn(model: str, usage: Usage | None, status: str = "completed", **changes: Any) -> Exchange:
+    """Two pictures were asked for, and an upstream answered so."""
+    body = json.dumps({"model": model, "prompt": "a kite", "n": 2}).encode()
+    exchange = make_exchange(make_grid(UNITS), body, surface="openai", operation="image")
+    state = make_state()
+    admit(exchange, state)
+    exchange.attempts = [make_attempt(exchange.grid.models[model].policy.targets[0], dispatched=True, sent=True)]
+    exchange.answered = exchange.attempts[0]
+    exchange.status, exchange.usage = status, usage  # type: ignore[assignment]
+    for name, value in changes.items():
+        setattr(exchange, name, value)
+    settle(exchange, state)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("model", "usage"),
+    [
+        ("pictures", Usage(images=2)),
+        ("pictures", Usage(9, 9, images=1)),
+        ("drawn", Usage(9, 90, images=2)),
+        ("drawn", Usage(9, 90)),
+        ("gratis", Usage()),
+    ],
+)
+def test_what_the_price_counts_and_the_upstream_told_is_exact(model: str, usage: Usage) -> None:
+    exchange = drawn(model, usage)
+    assert (exchange.usage, exchange.estimated) == (usage, False)
+    assert exchange.cost_nano == exchange.grid.models[model].price.cost(usage)
+
+
+@pytest.mark.parametrize("model", ["pictures", "drawn", "both"])
+@pytest.mark.parametrize("usage", [None, Usage()])
+def test_an_unknown_amount_never_counts_as_zero(model: str, usage: Usage | None) -> None:
+    exchange = drawn(model, usage)
+    assert exchange.cost_nano > 0
+    assert exchange.estimated
+
+
+def test_only_what_is_unknown_is_estimated() -> None:
+    told = Usage(9, 90)
+    exchange = drawn("both", told)
+    assert exchange.usage
+    assert (exchange.usage.input_tokens, exchange.usage.output_tokens, exchange.usage.images) == (9, 90, 2)
+    assert exchange.estimated
+    other = drawn("both", Usage(images=1))
+    assert other.usage
+    assert other.usage.images == 1
+    assert other.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("model", ["pictures", "drawn", "both"])
+def test_a_caller_who_left_owes_what_was_likely_made(model: str) -> None:
+    exchange = drawn(model, None, "cancelled", answered=None)
+    assert exchange.cost_nano > 0
+    assert (exchange.estimated, exchange.charged) == (True, True)
+    assert exchange.bound
+    assert exchange.cost_nano <= exchange.grid.models[model].price.worst_of(exchange.bound)
+
+
+def test_a_question_about_a_call_costs_nothing_however_it_ends() -> None:
+    for status in ("completed", "cancelled"):
+        exchange = settled(status, None, answered=True, operation=OPERATIONS["count"])
+        assert (exchange.usage, exchange.cost_nano, exchange.backend_cost_nano) == (Usage(), 0, 0)

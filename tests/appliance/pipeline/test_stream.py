@@ -10,8 +10,9 @@ import time
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.exchange import Frame, UpstreamCut
+from appliance.exchange import UpstreamCut
 from appliance.formats import anthropic, openai, sse
+from appliance.formats.base import Frame
 from appliance.formats.chat import Ended, Finished, TextDelta, UsageSeen
 from appliance.pipeline.stream import DRAIN_S, UpstreamStream
 from support.build import FakeUpstream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from appliance.errors import GatewayError
 from appliance.exchange import Attempt, Exchange
 from appliance.pipeline import turns
 from appliance.pipeline.admit import admit
+from appliance.pipeline.operations.chat import Chat
 from appliance.pipeline.turns import LARGE_BODY_BYTES, admit_in_turn, translate_in_turn
 from appliance.state import State
-from support.build import chat_body, make_exchange, make_state
+from support.build import chat_body, make_exchange, make_principal, make_state
+from support.operations import GRID
 
 
 def exchange_of(*, large: bool, **changes: Any) -> Exchange:
@@ -98,4 +101,63 @@ async def test_who_leaves_in_the_queue_gives_his_turn_on() -> None:
         await asyncio.gather(gone, return_exceptions=True)
     async with asyncio.timeout(1):
         await next_one
+    assert not state.large.locked()
+
+
+# -- what has to be waited for ----------------------------------------------------------------------------------------
+
+
+class Preparing(Chat):
+    """Notes what was there when it was asked."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bool]] = []
+
+    async def prepare(self, exchange: Exchange, state: State) -> None:
+        self.seen.append((exchange.model_name, state.large.locked()))
+        await asyncio.sleep(0)
+        exchange.body = chat_body("claude")
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_a_request_is_prepared_before_it_is_read(large: bool) -> None:
+    state, exchange = make_state(), exchange_of(large=large)
+    exchange.operation = preparing = Preparing()
+    await admit_in_turn(exchange, state)
+    assert preparing.seen == [("", False)], "waiting for a caller's upload must not hold the turn of others"
+    assert exchange.model_name == "claude", "what was prepared is what is read"
+
+
+async def test_who_may_not_call_is_not_waited_for() -> None:
+    exchange = exchange_of(large=False)
+    exchange.principal = make_principal("tenant_viewer")
+    exchange.operation = preparing = Preparing()
+    with pytest.raises(GatewayError) as caught:
+        await admit_in_turn(exchange, make_state())
+    assert caught.value.code == "AUTHZ_PERMISSION_DENIED"
+    assert preparing.seen == []
+
+
+async def test_what_fails_while_it_is_prepared_takes_nothing() -> None:
+    class Failing(Chat):
+        async def prepare(self, exchange: Exchange, state: State) -> None:
+            raise GatewayError("NOT_FOUND", "no such answer")
+
+    state, exchange = make_state(), exchange_of(large=True)
+    exchange.operation = Failing()
+    with pytest.raises(GatewayError):
+        await admit_in_turn(exchange, state)
+    assert not state.large.locked()
+    assert state.limiter.concurrent("key:apikey_1") == 0
+
+
+@pytest.mark.parametrize("surface", ["native", "openai"])
+async def test_a_large_call_that_is_no_chat_takes_its_turn_too(surface: str) -> None:
+    body = json.dumps({"model": "vectors", "input": ["x" * 1000] * 150}).encode()
+    assert len(body) > LARGE_BODY_BYTES
+    state, exchange = make_state(), make_exchange(GRID, body, surface=surface, operation="embed")
+    await admit_in_turn(exchange, state)
+    attempt = attempt_of(exchange)
+    assert await translate_in_turn(exchange, attempt, state) is True
+    assert len(json.loads(attempt.body)["input"]) == 150
     assert not state.large.locked()

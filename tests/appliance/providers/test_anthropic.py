@@ -26,8 +26,8 @@ def test_the_key_has_its_own_header_and_the_version_is_said() -> None:
 
 
 def test_base_url_is_written_without_v1() -> None:
-    assert endpoint().chat_url == "https://api.anthropic.com/v1/messages"
-    assert endpoint(", base_url: 'http://proxy.test/claude'").chat_url == "http://proxy.test/claude/v1/messages"
+    assert endpoint().url("chat") == "https://api.anthropic.com/v1/messages"
+    assert endpoint(", base_url: 'http://proxy.test/claude'").url("chat") == "http://proxy.test/claude/v1/messages"
 
 
 def test_the_operator_may_ask_for_another_version() -> None:

@@ -34,7 +34,7 @@ def body(model: str = "demo", text: str = "Hello", **changes: Any) -> bytes:
 
 
 async def fetch(request: bytes, demo: Demo | None = None) -> tuple[int, bytes]:
-    upstream = await (demo or Demo()).open(ENDPOINT, request)
+    upstream = await (demo or Demo()).open(ENDPOINT, "chat", request)
     pieces: list[bytes] = []
     async with asyncio.timeout(5):
         await read_into(pieces, upstream)
@@ -282,7 +282,7 @@ async def test_json_is_json() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503, 529])
 async def test_fail_with_a_status(status: int) -> None:
-    upstream = await Demo().open(ENDPOINT, body(f"x,fail={status},retry_after=7"))
+    upstream = await Demo().open(ENDPOINT, "chat", body(f"x,fail={status},retry_after=7"))
     assert upstream.status == status
     assert upstream.headers["retry-after"] == "7"
     assert "told to fail" in json.loads(await upstream.chunk())["error"]["message"]
@@ -290,18 +290,18 @@ async def test_fail_with_a_status(status: int) -> None:
 
 async def test_fail_refuse_is_no_connection() -> None:
     with pytest.raises(ConnectFailed):
-        await Demo().open(ENDPOINT, body("x,fail=refuse"))
+        await Demo().open(ENDPOINT, "chat", body("x,fail=refuse"))
 
 
 async def test_fail_hang_never_answers() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await Demo().open(ENDPOINT, body("x,fail=hang"))
+            await Demo().open(ENDPOINT, "chat", body("x,fail=hang"))
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_fail_cut_breaks_off_in_the_middle(stream: bool) -> None:
-    upstream = await Demo().open(ENDPOINT, body("x,fail=cut", stream=stream))
+    upstream = await Demo().open(ENDPOINT, "chat", body("x,fail=cut", stream=stream))
     pieces: list[bytes] = []
     with pytest.raises(UpstreamCut):
         await read_into(pieces, upstream)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.formats import openai
+from appliance.formats import openai, responses
+from appliance.formats.openai_passthrough import PASSTHROUGH
 from appliance.grid.compile import compile_grid
 from appliance.providers import PROVIDERS
 from appliance.providers.base import Endpoint
@@ -27,7 +28,7 @@ def endpoint(entry: str, **environ: str) -> Endpoint:
     ],
 )
 def test_base_url_holds_everything_before_the_dialect_s_own_path(entry: str, url: str) -> None:
-    assert endpoint(entry).chat_url == url
+    assert endpoint(entry).url("chat") == url
 
 
 @pytest.mark.parametrize("type_", ["openai", "custom"])
@@ -51,6 +52,34 @@ def test_without_its_key_openai_is_unconfigured() -> None:
 
 
 @pytest.mark.parametrize("type_", ["openai", "custom"])
-def test_both_speak_openai_s_dialect(type_: str) -> None:
-    provider = PROVIDERS[type_]
-    assert (provider.format_name, provider.format, provider.in_process) == ("openai", openai, False)
+def test_both_speak_openai_s_dialect_and_let_its_callers_through(type_: str) -> None:
+    made = endpoint(f"type: {type_}, api_key: {KEY}, base_url: 'http://up.test/v1'")
+    assert (made.dialect, made.passthrough) == ("openai", PASSTHROUGH)
+    assert not made.provider.in_process
+    assert PROVIDERS["openai"].format is openai
+    assert isinstance(PROVIDERS["custom"].format, openai.Upstream)
+
+
+@pytest.mark.parametrize("type_", ["openai", "custom"])
+def test_with_api_responses_chats_are_of_the_responses_dialect(type_: str) -> None:
+    made = endpoint(f"type: {type_}, api_key: {KEY}, base_url: 'http://up.test/v1', api: responses")
+    assert (made.dialect, made.format, made.passthrough) == ("responses", responses, responses.PASSTHROUGH)
+    assert made.url("chat") == "http://up.test/v1/responses"
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        ("embed", "/embeddings"),
+        ("image", "/images/generations"),
+        ("transcribe", "/audio/transcriptions"),
+        ("translate", "/audio/translations"),
+        ("speak", "/audio/speech"),
+        ("rerank", "/rerank"),
+        ("models", "/models"),
+        ("chat", "/chat/completions"),
+    ],
+)
+def test_each_operation_has_its_url(operation: str, path: str) -> None:
+    made = endpoint("type: custom, base_url: 'http://up.test/v1/'")
+    assert made.url(operation, "any/model", stream=True) == f"http://up.test/v1{path}"

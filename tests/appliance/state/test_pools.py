@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-from collections.abc import AsyncIterator, Callable, Iterator
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default as default_policy
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
-from appliance.exchange import ConnectFailed, Upstream, UpstreamCut
+from appliance.exchange import ConnectFailed, Upload, Upstream, UpstreamCut
 from appliance.state.pools import HEADER_LIMIT_BYTES, Pools
 from support.appliance import free_port
 from support.upstream import Call
@@ -42,9 +49,11 @@ async def post(
     limit: int = 4,
     connect_s: float = 2.0,
     sent: Callable[[], None] = lambda: None,
+    headers: Mapping[str, str] = HEADERS,
+    **options: Any,
 ) -> Upstream:
-    async with asyncio.timeout(5):
-        return await pools.open(name, url, HEADERS, body, limit, connect_s, sent)
+    async with asyncio.timeout(20):
+        return await pools.open(name, url, headers, body, limit, connect_s, sent, **options)
 
 
 async def read(upstream: Upstream) -> bytes:
@@ -108,6 +117,160 @@ async def test_pieces_are_handed_on_as_they_arrive(server: Server, pools: Pools)
 async def test_a_compressed_answer_is_unpacked(server: Server, pools: Pools) -> None:
     server.answer(lambda call: call.reply(200, gzip.compress(b"x" * 1000), {"Content-Encoding": "gzip"}))
     assert await read(await post(pools, server.url)) == b"x" * 1000
+
+
+async def test_a_get_has_no_body(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"[]"))
+    assert await read(await post(pools, server.url + "/models?limit=9", b"", method="GET")) == b"[]"
+    call = server.calls[-1]
+    assert (call.path, call.body) == ("/models?limit=9", b"")
+    assert "content-length" not in call.headers
+    assert "transfer-encoding" not in call.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_method_is_the_one_that_was_asked(pools: Pools, method: str) -> None:
+    async with Sink() as sink:
+        await read(await post(pools, sink.url, b"", method=method))
+        assert sink.lines == [f"{method} / HTTP/1.1"]
+
+
+# -- uploads ----------------------------------------------------------------------------------------------------------
+
+BARE = {"Authorization": "Bearer secret"}
+MB = 1024 * 1024
+
+
+class Sink:
+    """Takes requests of any size and keeps nothing of them but their length, their hash and their first line.
+
+    The upstream of support.upstream holds bodies in memory, which would hide what is measured here.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.sizes: list[int] = []
+        self.digests: list[str] = []
+        self.ends: list[bytes] = []
+        self.most_memory = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                self.lines.append(head.partition("\r\n")[0])
+                length = re.search(r"content-length: (\d+)", head, re.I)
+                await self._swallow(reader, int(length[1]) if length else 0)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def _swallow(self, reader: asyncio.StreamReader, left: int) -> None:
+        hashed, size, last = hashlib.sha256(), left, b""
+        while left:
+            piece = await reader.read(min(left, 65536))
+            if not piece:
+                return
+            left -= len(piece)
+            hashed.update(piece)
+            last = (last + piece)[-200:]
+            self.most_memory = max(self.most_memory, memory())
+        self.sizes.append(size)
+        self.digests.append(hashed.hexdigest())
+        self.ends.append(last)
+
+
+def memory() -> int:
+    """What this process holds now, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def upload_of(path: Path, **changes: Any) -> Upload:
+    known: dict[str, Any] = {"filename": "sound.wav", "content_type": "audio/wav", "size": path.stat().st_size}
+    return Upload(path, **(known | changes))
+
+
+async def test_an_upload_is_a_form_of_its_fields_and_its_file(server: Server, pools: Pools, tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    path.write_bytes(b"RIFF\r\n--x\r\n\0\xff")
+    fields = (("model", "whisper-1"), ("prompt", "two\r\nlines, é€😀"), ("hint", "a"), ("hint", "b"))
+    server.answer(lambda call: call.reply(200, b"{}"))
+    upload = upload_of(path, fields=fields, filename="clip é.wav", file_field="file")
+    await read(await post(pools, server.url, headers=BARE, upload=upload))
+    call = server.calls[-1]
+    assert call.headers["content-length"] == str(len(call.body)), "some servers take no chunked form"
+    message = BytesParser(policy=default_policy).parsebytes(
+        b"Content-Type: " + call.headers["content-type"].encode() + b"\r\n\r\n" + call.body
+    )
+    parts = [part for part in message.iter_parts() if isinstance(part, EmailMessage)]
+    names = [part.get_param("name", header="content-disposition") for part in parts]
+    assert names == ["model", "prompt", "hint", "hint", "file"]
+    values = [part.get_payload(decode=True) for part in parts]
+    assert values == [*(value.encode() for _, value in fields), path.read_bytes()]
+    assert parts[-1].get_content_type() == "audio/wav"
+
+
+async def test_a_second_target_gets_the_same_file(server: Server, pools: Pools, tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    path.write_bytes(b"x" * 100_000)
+    server.answer(lambda call: call.reply(503, b"{}"))
+    for _ in range(2):
+        await read(await post(pools, server.url, headers=BARE, upload=upload_of(path)))
+    one, two = (call.body.count(b"x" * 100_000) for call in server.calls[-2:])
+    assert (one, two) == (1, 1)
+    assert path.exists()
+
+
+async def test_a_large_upload_is_never_in_memory(pools: Pools, tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    with path.open("wb") as file:
+        for number in range(50):
+            file.write(bytes([number]) * MB)
+    async with Sink() as sink:
+        await read(await post(pools, sink.url, headers=BARE, upload=upload_of(path, filename="warm-up")))
+        sink.most_memory = 0
+        before = memory()
+        await read(await post(pools, sink.url, headers=BARE, upload=upload_of(path)))
+        assert [size > 50 * MB for size in sink.sizes] == [True, True]
+        more = (sink.most_memory - before) / MB
+        assert sink.most_memory > 0
+        assert more < 15, f"{more:.0f} MB more memory for a file of 50 MB"
+
+
+@pytest.mark.parametrize("how", ["refused", "reset", "garbage", "cancelled", "whole"])
+async def test_every_ending_of_an_upload_closes_its_file(
+    server: Server, pools: Pools, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "held"
+    path.write_bytes(b"x" * 100_000)
+    url = f"http://127.0.0.1:{free_port()}" if how == "refused" else server.url
+    server.answer(
+        {
+            "reset": _reset,
+            "garbage": lambda call: call.raw(b"SSH-2.0\r\n\r\n"),
+            "cancelled": lambda call: call.until_hung_up(5),
+        }.get(how, lambda call: call.reply(200, b"{}"))
+    )
+    with contextlib.suppress(ConnectFailed, UpstreamCut, TimeoutError):
+        async with asyncio.timeout(0.1 if how == "cancelled" else 5):
+            await read(await post(pools, url, headers=BARE, upload=upload_of(path)))
+    async with asyncio.timeout(2):
+        while holds(path):  # noqa: ASYNC110 - closed in a thread
+            await asyncio.sleep(0.01)
+
+
+def holds(path: Path) -> bool:
+    """Whether this process has the file open. Collecting garbage first would hide one that was forgotten."""
+    found = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    return str(path) in found
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
