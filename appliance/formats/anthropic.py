@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.formats.anthropic_count import decode_count, encode_count, encode_count_request
+from appliance.formats.anthropic_count import decode_count, encode_count
 from appliance.formats.anthropic_decode_request import decode_count_request, decode_request
 from appliance.formats.anthropic_error import encode_error
 from appliance.formats.anthropic_passthrough import PASSTHROUGH
@@ -45,7 +45,6 @@ __all__ = [
     "decode_reply",
     "decode_request",
     "encode_count",
-    "encode_count_request",
     "encode_error",
     "encode_reply",
     "encode_request",

@@ -6,12 +6,13 @@ from typing import Any
 
 from appliance.exchange import Attempt, Exchange
 from appliance.formats import anthropic, google
+from appliance.formats.base import OperatorSettings
 from appliance.formats.chat import Usage
 from appliance.formats.needs import needs_of_members
 from appliance.formats.reply_object import reply_value
 from appliance.pipeline.estimate import bound, estimate, size_of, tokens_of
 from appliance.pipeline.operations.base import Documents
-from appliance.pipeline.operations.chat_request import canonical, with_operator_settings
+from appliance.pipeline.operations.chat_request import with_operator_settings
 from appliance.pipeline.peek import decoded, members
 from appliance.state import State
 
@@ -30,8 +31,7 @@ class Count(Documents):
 
     def read(self, exchange: Exchange) -> None:
         exchange.members = exchange.members or members(exchange.body)
-        exchange.request = self.decode(exchange, decoded(exchange.body))
-        exchange.model_name = exchange.request.model
+        exchange.model_name = anthropic.read_count_head(exchange.body).model
         exchange.needs = needs_of_members(exchange.surface, exchange.members)
 
     def most(self, exchange: Exchange) -> Usage:
@@ -44,14 +44,25 @@ class Count(Documents):
         prompt = len((exchange.model.system_prompt or "").encode())
         return Usage(input_tokens=estimate(size_of(exchange.body)) + tokens_of(prompt))
 
-    def encode(self, exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+    def translate(self, exchange: Exchange, attempt: Attempt) -> None:
+        """In its own dialect a request goes through undecoded, as the call would that it asks about."""
         assert exchange.model
-        endpoint, upstream_model = attempt.target.endpoint, attempt.target.upstream_model
-        request = with_operator_settings(canonical(exchange), exchange.model, {})
+        if attempt.target.endpoint.dialect == "anthropic":
+            settings = OperatorSettings(system_prompt=exchange.model.system_prompt)
+            members = exchange.members
+            attempt.body = anthropic.PASSTHROUGH.request(members, attempt.target.upstream_model, settings)
+        else:
+            super().translate(exchange, attempt)
+
+    def encode(self, exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+        """Refuses by name what the call itself could not carry, also where nobody is asked."""
+        assert exchange.model
+        exchange.request = exchange.request or self.decode(exchange, decoded(exchange.body))
+        request = with_operator_settings(exchange.request, exchange.model, {})
+        endpoint = attempt.target.endpoint
         if endpoint.dialect == "google":
-            return google.encode_count(request, upstream_model, on_vertex=endpoint.credential is not None)
-        if endpoint.dialect == "anthropic":
-            return anthropic.encode_count_request(request, upstream_model)
+            on_vertex = endpoint.credential is not None
+            return google.encode_count(request, attempt.target.upstream_model, on_vertex=on_vertex)
         return {}
 
     async def fetch(self, exchange: Exchange, attempt: Attempt, state: State) -> None:

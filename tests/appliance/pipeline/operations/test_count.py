@@ -27,6 +27,24 @@ async def test_anthropic_is_asked() -> None:
     assert "max_tokens" not in done.bodies[0]
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+async def test_what_only_anthropic_knows_is_counted_by_anthropic() -> None:
+    """As the call itself would go: agent tools ask for counts with the provider's own tools among theirs."""
+    done = await counted(answer({"input_tokens": 42}), body={"tools": [SEARCH]})
+    assert done.client.json() == {"input_tokens": 42}
+    assert done.bodies[0]["tools"] == [SEARCH]
+
+
+@pytest.mark.parametrize("model", ["gemini", "m"])
+async def test_what_the_call_could_not_carry_is_not_counted_either(model: str) -> None:
+    done = await counted(body={"model": model, "tools": [SEARCH]})
+    assert done.client.status == 400
+    assert "tools.0.type" in done.client.json()["error"]["message"]
+    assert done.pools.opened == []
+
+
 async def test_google_is_asked_in_its_own_words() -> None:
     done = await counted(answer({"totalTokens": 43}), body={"model": "gemini"})
     assert done.client.json() == {"input_tokens": 43}
