@@ -50,9 +50,11 @@ golden: install-dev  ## rewrite the golden files and the generated docs; read th
 	$(BIN)/python -m appliance.api.reference
 	$(BIN)/python -m appliance.providers.reference
 
-soak: install-dev  ## the slow proofs: 10,000 random sequences of ledger and limiter, 50 rounds of kill -9
-	SCAIGRID_SEQUENCES=10000 SCAIGRID_KILL_ROUNDS=50 $(BIN)/python -m pytest -o timeout=1800 \
-		tests/appliance/state/test_ledger.py tests/appliance/state/test_limiter.py tests/scenarios/test_kill_storm.py
+soak: install-dev  ## the slow proofs: 10,000 random sequences of ledger and limiter, 50 kill -9, 5 minutes of chaos
+	SCAIGRID_SEQUENCES=10000 SCAIGRID_KILL_ROUNDS=50 SCAIGRID_CHAOS_S=300 SCAIGRID_WEIGHT_CALLS=10000 \
+		$(BIN)/python -m pytest -o timeout=1800 \
+		tests/appliance/state/test_ledger.py tests/appliance/state/test_limiter.py tests/scenarios/test_kill_storm.py \
+		tests/scenarios/test_chaos.py tests/scenarios/test_weights.py
 
 interop: install-dev  ## against a real inference server, and with Node SDKs, LangChain and an agent framework as clients
 	@sh tests/interop/prepare_sdks.sh

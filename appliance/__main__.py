@@ -37,6 +37,8 @@ DEFAULT_CONFIG = Path("scaigrid.yaml")
 def serve(config_file: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run the gateway. SIGTERM or Ctrl-C drains it: calls in flight finish, then it stops.
 
+    The configuration is read again when one of its files changes, at SIGHUP, and by `scaigrid reload`.
+
     ```
     scaigrid serve -c /etc/scaigrid.yaml
     ```
@@ -45,7 +47,7 @@ def serve(config_file: ConfigFile = DEFAULT_CONFIG) -> None:
     from appliance import server
 
     try:
-        server.serve(config.load(config_file))
+        server.serve(config.load(config_file), config_file)
     except config.ConfigError as error:
         sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
         raise typer.Exit(1) from None

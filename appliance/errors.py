@@ -2,7 +2,8 @@
 
 The tree (who has to act):
 
-    caller's fault     AUTH_*, AUTHZ_*, VALIDATION_ERROR, *_NOT_FOUND, MODEL_ACCESS_DENIED, SLUG_CONFLICT, NOT_FOUND
+    caller's fault     AUTH_*, AUTHZ_*, VALIDATION_ERROR, *_NOT_FOUND, MODEL_ACCESS_DENIED, SLUG_CONFLICT, NOT_FOUND,
+                       IN_USE, PROVIDER_HAS_BACKENDS, CONFIG_CONFLICT, CONFIG_NOT_WRITABLE, EDIT_REFUSED
     limits             RATE_LIMITED, BUDGET_EXCEEDED, QUOTA_EXCEEDED
     upstream           BACKEND_ERROR, BACKEND_TIMEOUT, BACKEND_RATE_LIMITED, UPSTREAM_SHAPE_MISMATCH, MODEL_UNAVAILABLE
     ours               INTERNAL_ERROR, SHUTTING_DOWN, JOURNAL_UNAVAILABLE, STORAGE_UNAVAILABLE
@@ -13,6 +14,7 @@ Codes and statuses follow section 2.10 of the API reference; a code that is not 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +39,17 @@ CODES: dict[str, Code] = {
     "METHOD_NOT_ALLOWED": Code(405, False, "the URL exists, but not with this method"),
     "SLUG_CONFLICT": Code(409, False, "the name is already taken"),
     "DECLARED_IN_CONFIG": Code(409, False, "the entry is declared in scaigrid.yaml and can only be changed there"),
+    "IN_USE": Code(409, False, "other entries need it, or callers reach it; the message says what to change first"),
+    "CONFIG_CONFLICT": Code(
+        409,
+        False,
+        "somebody else changed the configuration: a file on disk that does not serve yet (`details` has the diff), or "
+        "another generation serves than `If-Match` names",
+    ),
+    "CONFIG_NOT_WRITABLE": Code(403, False, "`server.config_writable: false` forbids changes over the API"),
+    "EDIT_REFUSED": Code(
+        409, False, "the file cannot be changed that way, or not be written; `details` has the place and what to do"
+    ),
     "MODEL_NOT_FOUND": Code(404, False, "no frontend model has that name"),
     "MODEL_ACCESS_DENIED": Code(403, False, "the model exists, but is not enabled for the tenant"),
     "MODEL_UNAVAILABLE": Code(503, True, "no target of the model can serve at the moment"),
@@ -46,6 +59,7 @@ CODES: dict[str, Code] = {
     "BACKEND_RATE_LIMITED": Code(429, True, "the upstream limits us; see retry_after"),
     "UPSTREAM_SHAPE_MISMATCH": Code(502, False, "the upstream's answer could not be understood"),
     "PROVIDER_NOT_FOUND": Code(404, False, "no provider has that name"),
+    "PROVIDER_HAS_BACKENDS": Code(409, False, "targets still refer to the provider"),
     "PROVIDER_DISCOVERY_ERROR": Code(502, True, "the provider did not tell which models it offers"),
     "RATE_LIMITED": Code(429, True, "a rate limit of the gateway; see retry_after"),
     "QUOTA_EXCEEDED": Code(429, False, "a hard quota is used up"),
@@ -60,7 +74,8 @@ CODES: dict[str, Code] = {
 class GatewayError(Exception):
     """A failure with a code of the table.
 
-    `param` names the offending request member; `retry_after` is in seconds; `details` lists {field, message};
+    `param` names the offending request member; `retry_after` is in seconds; `details` lists {field, message}, or
+    {file, line, column, message, hint} for problems of the configuration, or {file, diff} for what others changed;
     `status` overrides the table's status where a surface asks for it. `message` is for humans and holds no secret.
     """
 
@@ -71,7 +86,7 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         retry_after: float | None = None,
-        details: list[dict[str, str]] | None = None,
+        details: Sequence[Mapping[str, str | int]] | None = None,
         cause: BaseException | None = None,
     ) -> None:
         assert code in CODES, code
@@ -80,7 +95,9 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after
-        self.details = details if details is not None else ([{"field": param, "message": message}] if param else None)
+        if details is None and param:
+            details = [{"field": param, "message": message}]
+        self.details = details
         self.__cause__ = cause
 
     @property

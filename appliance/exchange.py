@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from appliance.formats.base import Passthrough, ReplyHead
     from appliance.grid.grid import FrontendModel, Grid, Target
+    from appliance.grid.strategies import Decision
     from appliance.pipeline.operations.base import Operation
+    from appliance.state.fair_queue import Slot
+    from appliance.state.health import Permit
     from appliance.state.ledger import Reservation
     from appliance.state.limiter import Grant
 
@@ -80,6 +83,8 @@ class Principal:
     email: str = ""
     expires_unix: float | None = None
     groups: tuple[str, ...] = ()
+    custom_roles: tuple[str, ...] = ()
+    """Slugs of the tenant's own roles that the user bears; conditions of routing may name them."""
     subjects: tuple[str, ...] = ()
     """Whose budgets and limits count: partner, tenant, groups, user and key, as `tenant:acme`."""
     module_permissions: frozenset[str] = frozenset()
@@ -92,9 +97,13 @@ class Principal:
 
 # -- one request ------------------------------------------------------------------------------------------------------
 
-FailureKind = Literal["connect", "timeout", "rate_limited", "server_error", "operator", "quota", "caller", "canceled"]
-"""connect … server_error are the classes of `retry_on`. operator (bad upstream key, unknown upstream model) and quota
-go to the next target, never to the same one again; caller is final."""
+FailureKind = Literal[
+    "connect", "timeout", "rate_limited", "server_error", "operator", "quota", "busy", "caller", "canceled"
+]
+"""connect … server_error are the classes of `retry_on`. operator (bad upstream key, unknown upstream model), quota and
+busy (no place in our own queue) go to the next target, never to the same one again; caller is final."""
+FallbackReason = Literal["context_window", "content_filter"]
+"""What another frontend model may serve where this one refuses (docs/routing.md)."""
 
 
 @dataclass(slots=True)
@@ -108,6 +117,8 @@ class Failure:
     retry_after: float | None = None
     param: str | None = None
     detail: str = ""
+    reason: FallbackReason | None = None
+    """The input is too long for the model, or the provider's filter refused it."""
 
     def error(self) -> GatewayError:
         return GatewayError(self.code, self.message, param=self.param, retry_after=self.retry_after)
@@ -180,6 +191,16 @@ class Attempt:
     number: int
     target: Target
     delay_s: float = 0.0
+    permit: Permit | None = None
+    """Leave to ask the backend; how the call went is told on it (state/health.py)."""
+    slot: Slot | None = None
+    """A place among the provider's connections, until the first of the attempt's connections takes it over."""
+    hedge: bool = False
+    """It was begun beside another attempt that was slow to answer."""
+    lost: bool = False
+    """Another attempt of the call answered first; this one was cut off."""
+    backend_cost_nano: int = 0
+    """What it cost us, when its answer is not the caller's."""
     body: bytes = b""
     parts: list[Any] = field(default_factory=list)
     """Canonical requests that this target gets one by one, where it takes only so much at once."""
@@ -203,6 +224,9 @@ class Attempt:
     content_type: str = ""
     stream: AnswerStream | None = None
     """Set once the first content event of a streamed answer is in hand."""
+    usage: Usage | None = None
+    """What the upstream reported, as far as it was read when the answer was in hand."""
+    estimated: bool = False
 
 
 class Client(Protocol):
@@ -232,7 +256,7 @@ Status = Literal["completed", "failed", "interrupted", "cancelled"]
 
 @dataclass(slots=True)
 class Exchange:
-    """One inference request from accepted to recorded. Changed by its own task only."""
+    """One inference request from accepted to recorded. Changed by its own task, and by those of a race inside it."""
 
     request_id: str
     surface: str
@@ -289,6 +313,16 @@ class Exchange:
     deadline_at: float = 0.0
     head: ReplyHead | None = None
 
+    decisions: list[Decision] = field(default_factory=list)
+    """Every target of the policy, why it was taken or skipped."""
+    most_attempts: int = 1
+    """The call's whole budget: retries, further targets, hedges and another model's targets all come out of it."""
+    held_back_s: float | None = None
+    """Breakers held every target back that was left; the soonest may be asked after so long."""
+    busy: Failure | None = None
+    """A target's provider had no place for the call; the one with the shortest wait."""
+    passed_on: tuple[str, ...] = ()
+    """The models that could not serve the call, the one that was asked for first; `model` took over."""
     attempts: list[Attempt] = field(default_factory=list)
     answered: Attempt | None = None
     """The attempt whose answer the caller gets."""
@@ -303,6 +337,8 @@ class Exchange:
     usage_id: str = ""
     begun: bool = False
     """The journal knows of this call, so it owes a row."""
+    begun_as: str = ""
+    """The model that the journal knows it by."""
     status: Status = "failed"
     on_end: Callable[[], None] | None = None
     """To be called when the last upstream byte was read: nothing can cut the call off from then on."""

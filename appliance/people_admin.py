@@ -8,49 +8,101 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import config
 from appliance.errors import GatewayError
 from appliance.exchange import Key, Principal
 from appliance.grid.compile import compile_grid, people, recompile_tenants
+from appliance.grid.grid import Grid
 from appliance.grid.holder import Generation, Holder
 from appliance.grid.tenants import declared
 from appliance.overlay import Serving, merged, user_of
 from appliance.people import Partner, Person, Tenant
 from appliance.permissions import Rights
-from appliance.state.directory import Directory
+from appliance.state.directory import Directory, Roster
 from appliance.state.people import Change, PeopleStore
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """All that a configuration and the database say together of people, worked out and not yet in force."""
+
+    loaded: config.Loaded
+    serving: Serving
+    taken_partners: set[str]
+    taken_tenants: set[str]
+    taken_users: set[str]
+    roster: Roster
+
+
 class PeopleAdmin:
-    """One for the whole process. `serving` is what there is now; it is changed by `save` alone."""
+    """One for the whole process. `serving` is what there is now; it is changed by `save` and by a reload alone."""
 
     def __init__(self, loaded: config.Loaded, store: PeopleStore, directory: Directory, keys: Iterable[Key]) -> None:
         """`keys` are those that the YAML does not declare."""
-        self._loaded = loaded
         self._store = store
         self._directory = directory
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[object]] = set()
-        stored = store.everything()
+        self.on_retired: Callable[[], None] | None = None
+        """Told when the last request of an old Grid has left."""
+        census = self.census(loaded, keys)
+        self._take(census)
+        self.holder = Holder(Generation(compile_grid(loaded, 1, self.serving.overlay()), self._let_go))
+
+    # -- another configuration --
+
+    @property
+    def standstill(self) -> asyncio.Lock:
+        """Whoever holds it keeps people as they are: from `census` to `follow` nothing may come between."""
+        return self._lock
+
+    def census(self, loaded: config.Loaded, keys: Iterable[Key]) -> Census:
+        """Who there would be with this configuration. Takes long; a thread may do it. `keys` as at the start."""
+        stored = self._store.everything()
         users, declared_keys = people(loaded)
-        self.serving: Serving = merged(declared(loaded), users, stored)
-        self._taken_partners = {*stored.partners, *(tenant.partner_id for tenant in stored.tenants.values())}
-        self._taken_tenants = {
-            *stored.tenants,
-            *(person.tenant_id for person in stored.people.values()),
-            *(role.tenant_id for role in stored.roles.values()),
-        }
-        self._taken_users = {*stored.people, *(user.id for user in users)}
-        tenants = self.serving.tenants
-        users += [user_of(person, tenants[person.tenant_id].partner_id) for person in self.serving.people.values()]
+        serving = merged(declared(loaded), users, stored)
+        taken_users = {*stored.people, *(user.id for user in users)}
+        tenants = serving.tenants
+        users += [user_of(person, tenants[person.tenant_id].partner_id) for person in serving.people.values()]
         suspended = [tenant.id for tenant in tenants.values() if tenant.status != "active"]
-        directory.declare(users, [*declared_keys, *keys], suspended, self.serving.roles.values())
-        self.holder = Holder(Generation(compile_grid(loaded, 1, self.serving.overlay())))
+        # A key that is known may have been revoked without the database having taken it.
+        known = self._directory.keys
+        made = [known.get(key.id, key) for key in keys]
+        return Census(
+            loaded=loaded,
+            serving=serving,
+            taken_partners={*stored.partners, *(tenant.partner_id for tenant in stored.tenants.values())},
+            taken_tenants={
+                *stored.tenants,
+                *(person.tenant_id for person in stored.people.values()),
+                *(role.tenant_id for role in stored.roles.values()),
+            },
+            taken_users=taken_users,
+            roster=self._directory.plan(users, [*declared_keys, *made], suspended, serving.roles.values()),
+        )
+
+    def follow(self, census: Census, grid: Grid) -> None:
+        """Put the configuration in force: its Grid, its people. Short, and in one piece."""
+        assert self._lock.locked()
+        self._take(census)
+        self.holder.swap(Generation(grid, self._let_go))
+
+    def _take(self, census: Census) -> None:
+        self._loaded = census.loaded
+        self.serving = census.serving
+        self._taken_partners = census.taken_partners
+        self._taken_tenants = census.taken_tenants
+        self._taken_users = census.taken_users
+        self._directory.adopt(census.roster)
+
+    def _let_go(self, _: Grid) -> None:
+        if self.on_retired:
+            self.on_retired()
 
     # -- names: one that was ever in use stays taken, because usage rows, budgets and keys bear it --
 
@@ -157,7 +209,7 @@ class PeopleAdmin:
         grid = self.holder.current.grid
         overlay = self.serving.overlay()
         new = await asyncio.to_thread(recompile_tenants, grid, self._loaded, grid.generation + 1, overlay)
-        self.holder.swap(Generation(new))
+        self.holder.swap(Generation(new, self._let_go))
 
 
 Record = TypeVar("Record", Partner, Tenant, Person)

@@ -28,6 +28,7 @@ from sanic.http.constants import HTTP
 
 import config
 from appliance import app as application
+from appliance import health_events, probes
 from appliance.api.accept import Appliance
 from appliance.exchange import Key
 from appliance.grid.compile import budgets
@@ -35,6 +36,7 @@ from appliance.grid.prices import usd
 from appliance.limits import Budget
 from appliance.people import ADMIN_USER_ID
 from appliance.people_admin import PeopleAdmin
+from appliance.reload import Configuration
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
 from appliance.state.health import Health
@@ -48,6 +50,8 @@ from appliance.state.pools import Pools
 from appliance.state.responses import Responses
 from appliance.state.store import SchemaMismatch, Store
 from appliance.state.usage import UsageStore
+from appliance.tls import Certificate, UnusableCertificate
+from appliance.watch import watch
 
 BACKLOG = 1024
 POLL_S = 0.05
@@ -61,21 +65,25 @@ class CannotStart(Exception):
     """Why the appliance does not start, in one line for the operator."""
 
 
-def serve(loaded: config.Loaded) -> None:
-    """Run until SIGTERM or SIGINT. Raises CannotStart."""
+def serve(loaded: config.Loaded, path: Path) -> None:
+    """Run until SIGTERM or SIGINT, with what was loaded from this file. Raises CannotStart."""
     assert __debug__, "never run with -O: the ledger's assertions are part of the product"
     server = loaded.document.server
     data_dir = server.data_dir
     lock = _own(data_dir)
     try:
         state = _state(data_dir, loaded)
-        people = _people(data_dir, loaded, state)
+        admin_key = _admin_key(data_dir / "admin.key")
+        people = _people(loaded, state, admin_key)
         listener = _listen(server.listen)
-        tls = _tls(server.tls)
-        appliance = Appliance(people.holder, state, people)
+        certificate = _certificate(server.tls)
+        configuration = Configuration(
+            path, loaded, state, people, lambda: [*state.store.keys(), admin_key], certificate
+        )
+        appliance = Appliance(people.holder, state, people, configuration)
         app = application.build(appliance, server.body_limit, server.upload_limit)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(app, appliance, listener, tls, loaded))
+            runner.run(_main(app, appliance, listener, certificate.front if certificate else None))
         if server.listen.unix:
             server.listen.unix.unlink(missing_ok=True)
     finally:
@@ -151,8 +159,8 @@ def _state(data_dir: Path, loaded: config.Loaded) -> State:
     )
 
 
-def _people(data_dir: Path, loaded: config.Loaded, state: State) -> PeopleAdmin:
-    keys = [*state.store.keys(), _admin_key(data_dir / "admin.key")]
+def _people(loaded: config.Loaded, state: State, admin_key: Key) -> PeopleAdmin:
+    keys = [*state.store.keys(), admin_key]
     people = PeopleAdmin(loaded, PeopleStore(state.store), state.directory, keys)
     for warning in people.serving.warnings:
         _log.warning("%s", warning)
@@ -248,54 +256,50 @@ def _listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-def _tls(tls: config.Tls | None) -> ssl.SSLContext | None:
-    if tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def _certificate(tls: config.Tls | None) -> Certificate | None:
     try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotStart(f"server.tls: {tls.certificate} and {tls.key} cannot be used together: {error}") from error
-    return context
+        return Certificate(tls) if tls else None
+    except UnusableCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
 async def _main(
-    app: Sanic[Any, Any],
-    appliance: Appliance,
-    listener: socket.socket,
-    tls: ssl.SSLContext | None,
-    loaded: config.Loaded,
+    app: Sanic[Any, Any], appliance: Appliance, listener: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
-    state = appliance.state
+    state, configuration = appliance.state, appliance.configuration
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _log.warning, "SIGHUP: this version reads its configuration at start only")
+    loop.add_signal_handler(signal.SIGHUP, configuration.reload_soon, "SIGHUP")
     # Sanic learns from this list that HTTP/1.1 is all we serve, and then leaves an empty alt-svc header out.
     app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     server = await app.create_server(sock=listener, ssl=tls, backlog=BACKLOG)
     assert server
     await server.startup()  # type: ignore[no-untyped-call]
-    port = 0 if loaded.document.server.listen.unix else listener.getsockname()[1]
+    port = 0 if configuration.loaded.document.server.listen.unix else listener.getsockname()[1]
     gc.freeze()  # what lives as long as the process need not be looked at by every collection
-    _announce(loaded, "https" if tls else "http", port)
-    keeper = asyncio.ensure_future(_keep(state))  # noqa: TID251 - held by this frame until the end
+    _announce(configuration.loaded, "https" if tls else "http", port)
+    health_events.watch(state)
+    always = (_keep(state), watch(configuration), probes.run(appliance.holder, state))
+    helpers = [loop.create_task(work) for work in always]
     await stop.wait()
-    keeper.cancel()
+    for helper in helpers:
+        helper.cancel()
     state.draining = True
     hurry = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hurry.set)
-    await _drain(state, hurry, loaded.document.server.drain_timeout)
+    await _drain(state, hurry, configuration.loaded.document.server.drain_timeout)
     server.close()  # type: ignore[no-untyped-call]
     for connection in list(server.connections):
         connection.abort()
     await _until_empty(state, asyncio.Event(), CUT_S)
     await server.wait_closed()  # type: ignore[no-untyped-call]
+    await configuration.settled()
     await state.pools.close()
     state.journal.close()
     state.store.close()

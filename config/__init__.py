@@ -7,6 +7,11 @@ from config.capabilities import FEATURES, Capabilities
 from config.catalog import Provider, Timeouts
 from config.credentials import Entra, Vertex
 from config.document import Document, Server, Tls
+from config.edit import edited
+from config.edit_change import GONE, Change, EditConflict, EditRefused
+from config.edit_diff import changed_on_disk
+from config.edit_routes import shared_by, switch_changes
+from config.edit_write import write
 from config.limits import (
     KEY_REQUESTS_PER_MINUTE,
     PARTNER_REQUESTS_PER_MINUTE,
@@ -29,6 +34,7 @@ from config.tenancy import ApiKey, Group, Partner, Role, Tenant, User
 
 __all__ = [
     "FEATURES",
+    "GONE",
     "KEY_REQUESTS_PER_MINUTE",
     "PARTNER_REQUESTS_PER_MINUTE",
     "SERVICES",
@@ -39,9 +45,12 @@ __all__ = [
     "ApiKey",
     "Budget",
     "Capabilities",
+    "Change",
     "ConfigError",
     "DefaultParams",
     "Document",
+    "EditConflict",
+    "EditRefused",
     "Entra",
     "FrontendModel",
     "Group",
@@ -65,5 +74,10 @@ __all__ = [
     "Tls",
     "User",
     "Vertex",
+    "changed_on_disk",
+    "edited",
     "load",
+    "shared_by",
+    "switch_changes",
+    "write",
 ]

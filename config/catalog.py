@@ -1,4 +1,4 @@
-"""What can be called: Provider, its time limits and how it is reached."""
+"""What can be called: Provider, its time limits, how it is reached, and where calls wait for it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,27 @@ class Timeouts(Entry):
     first_byte: TimeLimit = setting("2m", "from the request until the answer's first content")
     idle: TimeLimit = setting("60s", "between two pieces of a running answer")
     total: TimeLimit = setting("10m", "for the whole attempt")
+
+
+class Queue(Entry):
+    """Where calls wait while `max_connections` calls run. Tenants take turns, each by its weight."""
+
+    size: int = Field(
+        100, ge=0, le=100_000, description="calls that may wait; further ones go to the next target, or get 429"
+    )
+    wait: TimeLimit = setting("30s", "the longest that a call waits; then it goes to the next target, or gets 429")
+
+
+def check_interval(seconds: float) -> float:
+    if seconds < 1:
+        raise flaw("a target is probed once a second at most", "write it like `30s`")
+    return seconds
+
+
+class Probe(Entry):
+    """Asks the provider itself, beside the calls, whether it is there. Costs no tokens."""
+
+    interval: Annotated[TimeLimit, AfterValidator(check_interval)] = setting("30s", "from one probe to the next")
 
 
 class Provider(Entry):
@@ -75,6 +96,8 @@ class Provider(Entry):
     headers: Section[dict[HeaderName, HeaderValue]] = setting({}, "further headers sent upstream", secret=True)
     timeouts: Timeouts = setting({}, "time limits of one attempt")
     max_connections: int = Field(256, ge=1, le=100_000, description="connections held open to this provider at most")
+    queue: Section[Queue] = setting({}, "where calls wait for a connection")
+    probe: Probe | None = Field(None, description="ask the provider now and then whether it is there; default: never")
 
     _missing: dict[str, str] = PrivateAttr(default_factory=dict)
 

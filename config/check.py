@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from config.check_limits import check_limits
 from config.check_prices import check_prices
 from config.check_providers import check_providers
+from config.check_routing import check_routing
 from config.document import Document
 from config.explain import Finding
 from config.models import FrontendModel
@@ -27,6 +28,7 @@ def check(document: Document, names: Names) -> list[Finding]:
         *check_providers(document),
         *_models(document, names),
         *_policies(document, names),
+        *check_routing(document, names),
         *_tenants(document, names),
         *_keys(document),
         *check_limits(document, names),

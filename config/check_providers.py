@@ -10,7 +10,7 @@ from config.explain import Finding
 from config.problems import Path, shown
 from config.services import SERVICES, Service
 
-DEMO_LACKS = ("api_key", "base_url", "headers", "max_connections")
+DEMO_LACKS = ("api_key", "base_url", "headers", "max_connections", "queue", "probe")
 ONLY = {"entra": "azure", "api_version": "azure", "vertex": "google"}
 """Key → the only type that it has a meaning for."""
 

@@ -57,6 +57,9 @@ class Server(Entry):
         "for calls without a valid key, by IP address; default: "
         f"{UNAUTHENTICATED_REQUESTS_PER_MINUTE} requests per minute",
     )
+    config_writable: bool = Field(
+        True, description="whether the API, and with it `scaigrid switch`, may change these files"
+    )
     drain_timeout: Duration = setting("30s", "how long running calls may finish after SIGTERM")
 
 

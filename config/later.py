@@ -4,12 +4,10 @@ from __future__ import annotations
 
 LATER_KEYS: dict[str, frozenset[str]] = {
     "Document": frozenset({"modules"}),
-    "RoutingPolicy": frozenset({"circuit_breaker"}),
 }
 """Entry → keys."""
 
 LATER_VALUES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("RoutingPolicy", "strategy"): ("latency", "cost"),
     ("Server", "database"): ("postgresql://*", "postgres://*"),
     ("Server", "shared_state"): ("redis://*", "rediss://*"),
     ("Server", "workers"): ("[2-9]*", "1[0-9]*"),

@@ -43,11 +43,18 @@ class Loaded:
     hash: str
     warnings: tuple[Problem, ...]
     places: Mapping[tuple[str, ...], Place] = field(repr=False)
+    contents: Mapping[Path, bytes] = field(repr=False)
+    """Each file as it was read; they may hold secrets."""
+    names: Mapping[Path, str]
+    """The YAML files, the main file first: each as places name it."""
 
 
-def load(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
-    """The configuration in a file and what it includes; raises ConfigError with all problems."""
-    sources = gather(str(path), os.environ if environ is None else environ)
+def load(path: str | Path, environ: Mapping[str, str] | None = None, texts: Mapping[Path, str] | None = None) -> Loaded:
+    """The configuration in a file and what it includes; raises ConfigError with all problems.
+
+    Files in `texts` are read from there instead of from disk: so a candidate is checked before it is written.
+    """
+    sources = gather(str(path), os.environ if environ is None else environ, texts)
     if sources.root is None:
         raise ConfigError(sources.problems)
     plain = _Plain(sources, os.environ if environ is None else environ)
@@ -73,6 +80,8 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
         hash=hashlib.sha256(content).hexdigest(),
         warnings=tuple(sorted(warnings)),
         places=_places(sources.root),
+        contents=dict(sources.files),
+        names=dict(sources.names),
     )
 
 

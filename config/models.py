@@ -1,4 +1,4 @@
-"""FrontendModel: a name that callers ask for, its price and its route."""
+"""FrontendModel: a name that callers ask for, its price, its route, and who takes over when it cannot serve."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from config.parameters import DefaultParams, Modality
 from config.prices import Priced
 from config.routing import Route
 from config.scalars import Name, setting
+
+
+class Fallback(Entry):
+    """Frontend models that take over a call which fails for a reason that every target of this one shares."""
+
+    context_window: Name | None = Field(
+        None, description="the model for calls whose input is too long for this one; default: none, they fail"
+    )
+    content_filter: Name | None = Field(
+        None, description="the model for calls that this one's content filter refused; default: none, they fail"
+    )
 
 
 class FrontendModel(Entry):
@@ -32,3 +43,4 @@ class FrontendModel(Entry):
         "active", description="`deprecated` still serves, `disabled` does not"
     )
     route: Route = Field(description="a policy's name, a policy written here, or just a list of targets")
+    fallback: Section[Fallback] = setting({}, "models that take over calls which this one cannot serve")

@@ -29,14 +29,21 @@ _ENTRIES = (
     ("Tls", "server.tls"),
     ("Provider", "providers.NAME"),
     ("Timeouts", "providers.NAME.timeouts"),
+    ("Queue", "providers.NAME.queue"),
+    ("Probe", "providers.NAME.probe"),
     ("Entra", "providers.NAME.entra"),
     ("Vertex", "providers.NAME.vertex"),
     ("FrontendModel", "models.NAME"),
     ("Price", "Prices: models.NAME.price, targets[].cost"),
     ("Tier", "Tiers of a price"),
     ("DefaultParams", "models.NAME.default_params"),
+    ("Fallback", "models.NAME.fallback"),
     ("RoutingPolicy", "routing_policies.NAME, models.NAME.route"),
+    ("CircuitBreaker", "routing_policies.NAME.circuit_breaker"),
+    ("Hedge", "routing_policies.NAME.hedge"),
     ("Target", "targets[]"),
+    ("When", "targets[].when"),
+    ("InputTokens", "targets[].when.input_tokens"),
     ("Capabilities", "targets[].capabilities"),
     ("Partner", "partners.NAME"),
     ("Tenant", "partners.NAME.tenants.NAME"),
@@ -126,7 +133,8 @@ def _type(field: Shape) -> str:
         title = _TITLES[str(field["$ref"]).rpartition("/")[2]]
         return f"[mapping](#{_anchor(title)})"
     if "const" in field:
-        return f"`{field['const']}`"
+        value = field["const"]
+        return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":

@@ -26,14 +26,18 @@ class Sources:
 
     root: Node | None = None
     files: dict[Path, bytes] = field(default_factory=dict)
+    names: dict[Path, str] = field(default_factory=dict)
+    """The YAML files among them, the main file first: each as places name it."""
+    texts: Mapping[Path, str] = field(default_factory=dict)
+    """Files that are read from here instead of from disk."""
     problems: list[Problem] = field(default_factory=list)
     whole: bool = True
     """False when a file could not be read, so that names may be missing."""
 
 
-def gather(path: str, environ: Mapping[str, str]) -> Sources:
-    """The main file with its includes merged in."""
-    sources = Sources()
+def gather(path: str, environ: Mapping[str, str], texts: Mapping[Path, str] | None = None) -> Sources:
+    """The main file with its includes merged in; files in `texts` are not read from disk."""
+    sources = Sources(texts={name.absolute(): text for name, text in (texts or {}).items()})
     start = Place(path, 1, 1)
     sources.root = _read(path, path, start, sources)
     if sources.root is None or not isinstance(sources.root.value, dict):
@@ -49,19 +53,20 @@ def gather(path: str, environ: Mapping[str, str]) -> Sources:
 
 
 def _read(path: str, written: str, blame: Place, sources: Sources) -> Node | None:
-    content = _content(path, written, blame, sources.problems)
+    content = _content(path, written, blame, sources)
     node = None
     if content is not None:
         sources.files[Path(path).absolute()] = content
+        sources.names[Path(path).absolute()] = path
         node = compose(content, path, sources.problems)
     sources.whole = sources.whole and node is not None
     return node
 
 
-def _content(path: str, written: str, blame: Place, problems: list[Problem]) -> bytes | None:
+def _content(path: str, written: str, blame: Place, sources: Sources) -> bytes | None:
+    problems = sources.problems
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(MAX_FILE + 1)
+        content = _bytes(path, sources.texts)
     except FileNotFoundError:
         problems.append(problem(blame, f"the file {shown(written)} does not exist", "check the path"))
     except IsADirectoryError:
@@ -74,6 +79,14 @@ def _content(path: str, written: str, blame: Place, problems: list[Problem]) -> 
             return content
         problems.append(problem(blame, f"the file {shown(written)} is larger than {MAX_FILE} bytes", "split it"))
     return None
+
+
+def _bytes(path: str, texts: Mapping[Path, str]) -> bytes:
+    text = texts.get(Path(path).absolute())
+    if text is not None:
+        return text.encode("utf-8")
+    with open(path, "rb") as stream:
+        return stream.read(MAX_FILE + 1)
 
 
 def _matches(pattern: Node, path: str, environ: Mapping[str, str], sources: Sources) -> list[str]:
@@ -101,10 +114,10 @@ def _include(root: Node, path: str, pattern: Node, sources: Sources) -> None:
             message = f"an included file may not carry {shown(key)}"
             sources.problems.append(problem(node.keys[key], message, f"move it to {shown(root.place.file)}"))
             del node.value[key]
-    _merge(root, node, (), sources.problems)
+    merge(root, node, (), sources.problems)
 
 
-def _merge(into: Node, other: Node, path: tuple[str, ...], problems: list[Problem]) -> None:
+def merge(into: Node, other: Node, path: tuple[str, ...], problems: list[Problem]) -> None:
     """Adds `other`'s entries to a mapping; sections, partners and their tenants are merged, nothing is overridden."""
     assert isinstance(into.value, dict)
     assert isinstance(other.value, dict)
@@ -120,7 +133,7 @@ def _merge(into: Node, other: Node, path: tuple[str, ...], problems: list[Proble
             # An aliased mapping may stand elsewhere too, so it is copied before it grows.
             grown = Node(mine.place, dict(mine.value), keys=dict(mine.keys))
             into.value[key] = grown
-            _merge(grown, value, (*path, key), problems)
+            merge(grown, value, (*path, key), problems)
         elif value.value is not None:
             wrong = value if not isinstance(value.value, dict) else mine
             message = f"a mapping is due under {shown(key)}, found {kind(wrong.value)}"

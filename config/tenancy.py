@@ -99,6 +99,9 @@ class Tenant(Entry):
     user_rate_limits: RateLimits | None = Field(None, description="for each user, where the user's own say nothing")
     key_rate_limits: RateLimits | None = Field(None, description="for each key, where the key's own say nothing")
     budgets: Budgets = setting([], "what the tenant's users may use together")
+    weight: int = Field(
+        1, ge=1, le=1000, description="its share in a provider's queue: a tenant of weight 2 has twice as many turns"
+    )
     users: Section[dict[Slug, User]] = setting({}, "users by name")
     groups: Section[dict[Slug, Group]] = setting({}, "groups of users by name")
 

@@ -10,8 +10,11 @@ from typing import Annotated
 
 import typer
 
+from tui.explain_command import explain
 from tui.locate import DEFAULT_CONFIG, find
 from tui.options import PANEL, ConfigFile, Json, KeyOption, Url
+from tui.reload_command import reload
+from tui.switch_command import switch
 from tui.usage_command import usage
 
 keys = typer.Typer(
@@ -23,6 +26,9 @@ def mount(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(chat)
     app.add_typer(keys, rich_help_panel=PANEL)
     app.command(rich_help_panel=PANEL)(usage)
+    app.command(rich_help_panel=PANEL)(explain)
+    app.command(rich_help_panel=PANEL)(switch)
+    app.command(rich_help_panel=PANEL)(reload)
 
 
 def _complete_models(ctx: typer.Context, incomplete: str) -> list[str]:

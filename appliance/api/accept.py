@@ -34,6 +34,7 @@ from appliance.state import State
 
 if TYPE_CHECKING:
     from appliance.api.routes import Route
+    from appliance.reload import Configuration
 
 DRAIN_RETRY_AFTER_S = 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
@@ -49,13 +50,25 @@ SanicHandler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 class Appliance:
     """What handlers need: the current configuration and everything that has happened."""
 
-    __slots__ = ("holder", "loaded_unix", "people_or_none", "started_unix", "state")
+    __slots__ = ("configuration_or_none", "holder", "people_or_none", "started_unix", "state")
 
-    def __init__(self, holder: Holder, state: State, people: PeopleAdmin | None = None) -> None:
+    def __init__(
+        self,
+        holder: Holder,
+        state: State,
+        people: PeopleAdmin | None = None,
+        configuration: Configuration | None = None,
+    ) -> None:
         self.holder = holder
         self.state = state
         self.people_or_none = people
-        self.started_unix = self.loaded_unix = time.time()
+        self.configuration_or_none = configuration
+        self.started_unix = time.time()
+
+    @property
+    def configuration(self) -> Configuration:
+        assert self.configuration_or_none, "this appliance was built with a fixed configuration"
+        return self.configuration_or_none
 
 
 class Call:

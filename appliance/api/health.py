@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
+from appliance import health_events
 from appliance.api.accept import Call
 from appliance.api.envelope import Plain, iso
 
@@ -48,9 +50,35 @@ async def metrics(call: Call) -> Plain:
         "scaigrid_inflight_requests": state.in_flight,
         "scaigrid_journal_backlog_rows": state.journal.backlog,
         "scaigrid_config_generation": call.grid.generation,
+        "scaigrid_config_reload_failures_total": call.appliance.holder.refused,
         "scaigrid_log_lines_dropped": state.log.dropped,
+        "scaigrid_hedges_total": state.hedges.begun,
+        "scaigrid_hedges_won_total": state.hedges.won,
     }
-    return Plain(state.metrics.render(gauges), content_type="text/plain; version=0.0.4; charset=utf-8")
+    text = state.metrics.render(gauges, _of_backends(call)) + health_events.rendered(state.health)
+    return Plain(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
+
+
+def _of_backends(call: Call) -> dict[str, dict[str, float]]:
+    """The three documented gauges, for every backend that a policy names."""
+    health, now = call.state.health, asyncio.get_running_loop().time()
+    usable: dict[str, bool] = {}
+    for model in call.grid.models.values():
+        for target in model.policy.targets:
+            usable[target.backend] = usable.get(target.backend, False) or target.usable
+    good = ("healthy", "degraded")
+    return {
+        "scaigrid_backend_health": {
+            backend: int(health.status(backend, now, usable=can) in good) for backend, can in usable.items()
+        },
+        "scaigrid_backend_inflight_requests": {backend: health.in_flight(backend) for backend in usable},
+        "scaigrid_circuit_breaker_state": {
+            backend: BREAKER_STATES[health.breaker_state(backend, now)] for backend in usable
+        },
+    }
 
 
 async def _checks(call: Call) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from appliance.errors import GatewayError, clipped, invalid
 from appliance.formats.features import FEATURES
 from appliance.grid.grid import FrontendModel
 from appliance.grid.prices import usd_price
+from appliance.state.health import Health, Status
 
 
 async def list_models(call: Call) -> Page:
@@ -25,11 +27,11 @@ async def list_models(call: Call) -> Page:
     ]
     limit = limit_of(call.query.get("limit"))
     page = models[:limit]
-    return Page([_item(model) for model in page], page[-1].name if len(models) > limit else None)
+    return Page([shown(model, call.state.health) for model in page], page[-1].name if len(models) > limit else None)
 
 
 async def get_model(call: Call) -> dict[str, Any]:
-    return _item(find(call))
+    return shown(find(call), call.state.health)
 
 
 def visible(call: Call) -> list[FrontendModel]:
@@ -47,10 +49,18 @@ def find(call: Call) -> FrontendModel:
     raise GatewayError("MODEL_NOT_FOUND", f"the model {clipped(slug)!r} does not exist", param="model")
 
 
-def _item(model: FrontendModel) -> dict[str, Any]:
+def health_of(model: FrontendModel, health: Health) -> Status:
+    """All of its targets healthy, some, none that serves well, or none that could serve at all."""
+    now = asyncio.get_running_loop().time()
+    found = {health.status(target.backend, now, usable=target.usable) for target in model.policy.targets}
+    if len(found) == 1:
+        return found.pop()
+    return "degraded" if found & {"healthy", "degraded"} else "unhealthy"
+
+
+def shown(model: FrontendModel, health: Health) -> dict[str, Any]:
     targets = model.policy.targets
     active = sum(target.usable for target in targets)
-    health = "healthy" if active == len(targets) else "degraded" if active else "unavailable"
     return {
         "slug": model.name,
         "display_name": model.display_name,
@@ -63,7 +73,7 @@ def _item(model: FrontendModel) -> dict[str, Any]:
         "default_params": dict(model.default_params),
         "capabilities": sorted(FEATURES.keys() - frozenset.intersection(*(target.lacks for target in targets))),
         "status": model.status,
-        "health_status": health,
+        "health_status": health_of(model, health),
         "active_backend_count": active,
         "total_backend_count": len(targets),
     }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,11 +11,10 @@ import msgspec
 from appliance.api.accept import Call
 from appliance.api.envelope import Page, limit_of
 from appliance.errors import GatewayError, clipped
-from appliance.exchange import ConnectFailed, UpstreamCut
 from appliance.grid.grid import Target
 from appliance.grid.prices import usd_price
 from appliance.providers.base import Endpoint
-from appliance.state.tokens import TokenRefused
+from appliance.upstream_list import NoAnswer, ask_for_models
 
 MAX_LIST_BYTES = 16 * 1024 * 1024
 DISCOVER_S = 20.0
@@ -38,7 +35,7 @@ async def list_backends(call: Call) -> Page:
     limit = limit_of(call.query.get("limit"))
     known = _backends(call)
     ids = [backend for backend in sorted(known) if backend > call.query.get("cursor", "")]
-    page = [_backend(backend, known[backend]) for backend in ids[:limit]]
+    page = [_backend(call, backend, known[backend]) for backend in ids[:limit]]
     return Page(page, ids[limit - 1] if len(ids) > limit else None)
 
 
@@ -47,7 +44,19 @@ async def get_backend(call: Call) -> dict[str, Any]:
     targets = _backends(call).get(backend)
     if targets is None:
         raise GatewayError("BACKEND_NOT_FOUND", f"there is no backend model {clipped(backend)!r}")
-    return _backend(backend, targets)
+    return _backend(call, backend, targets)
+
+
+async def get_backend_health(call: Call) -> dict[str, Any]:
+    """How it fares, from the calls of late; nobody is asked for it."""
+    backend = unquote(call.params["backend_id"])
+    targets = _backends(call).get(backend)
+    if targets is None:
+        raise GatewayError("BACKEND_NOT_FOUND", f"there is no backend model {clipped(backend)!r}")
+    now = asyncio.get_running_loop().time()
+    usable = any(target.usable for _, target in targets)
+    status = call.state.health.status(backend, now, usable=usable)
+    return {"id": backend, "health_status": status, "diagnostics": call.state.health.diagnostics(backend, now)}
 
 
 async def discover(call: Call) -> dict[str, Any]:
@@ -57,16 +66,16 @@ async def discover(call: Call) -> dict[str, Any]:
         raise GatewayError("PROVIDER_DISCOVERY_ERROR", f"provider {endpoint.name}: {endpoint.unconfigured}")
     if endpoint.provider.in_process:
         raise GatewayError("PROVIDER_DISCOVERY_ERROR", f"provider {endpoint.name} answers to every model name")
-    headers = await _headers(call, endpoint)
-    status, body = await _fetch(call, endpoint, headers)
-    if status == 401 and endpoint.credential:
-        call.state.tokens.forget(endpoint.credential, headers["Authorization"].removeprefix("Bearer "))
-    if status != 200:
-        told = endpoint.format.decode_error(status, body).message
-        message = f"provider {endpoint.name} answered {status}: {_guarded(endpoint, headers).scrub(told)}"
+    try:
+        answer = await ask_for_models(endpoint, call.state, DISCOVER_S, MAX_LIST_BYTES)
+    except NoAnswer as error:
+        raise GatewayError("PROVIDER_DISCOVERY_ERROR", error.message) from error
+    if answer.status != 200:
+        told = answer.endpoint.scrub(endpoint.format.decode_error(answer.status, answer.body).message)
+        message = f"provider {endpoint.name} answered {answer.status}: {told}"
         raise GatewayError("PROVIDER_DISCOVERY_ERROR", message)
     try:
-        models = _named(endpoint.provider.models_of(msgspec.json.decode(body)))
+        models = _named(endpoint.provider.models_of(msgspec.json.decode(answer.body)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         message = f"provider {endpoint.name} answered with what is no list of models"
         raise GatewayError("PROVIDER_DISCOVERY_ERROR", message) from None
@@ -79,52 +88,6 @@ def _named(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not all(isinstance(model["id"], str) for model in models):
         raise TypeError("a model's id is no text")
     return models
-
-
-async def _headers(call: Call, endpoint: Endpoint) -> Mapping[str, str]:
-    if not endpoint.credential:
-        return endpoint.headers
-    try:
-        return {**endpoint.headers, **await call.state.tokens.headers(endpoint.credential)}
-    except (ConnectFailed, TokenRefused, TimeoutError) as error:
-        message = f"provider {endpoint.name} could not be asked: {endpoint.scrub(str(error)) or 'no token in time'}"
-        raise GatewayError("PROVIDER_DISCOVERY_ERROR", message) from error
-
-
-def _guarded(endpoint: Endpoint, headers: Mapping[str, str]) -> Endpoint:
-    """A token that was sent counts among the secrets."""
-    if not endpoint.credential:
-        return endpoint
-    token = headers["Authorization"].removeprefix("Bearer ")
-    return dataclasses.replace(endpoint, secrets=(*endpoint.secrets, token))
-
-
-async def _fetch(call: Call, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    try:
-        async with asyncio.timeout(DISCOVER_S):
-            upstream = await call.state.pools.open(
-                endpoint.name,
-                endpoint.url("models"),
-                headers,
-                b"",
-                endpoint.max_connections,
-                endpoint.connect_s,
-                lambda: None,
-                method="GET",
-            )
-            try:
-                body = b""
-                while len(body) <= MAX_LIST_BYTES and (chunk := await upstream.chunk()):
-                    body += chunk
-            finally:
-                upstream.close()
-            return upstream.status, body
-    except (ConnectFailed, UpstreamCut) as error:
-        message = f"provider {endpoint.name} could not be asked: {_guarded(endpoint, headers).scrub(str(error))}"
-        raise GatewayError("PROVIDER_DISCOVERY_ERROR", message) from error
-    except TimeoutError:
-        message = f"provider {endpoint.name} gave no list within {DISCOVER_S:g} s"
-        raise GatewayError("PROVIDER_DISCOVERY_ERROR", message) from None
 
 
 def _endpoint(call: Call) -> Endpoint:
@@ -158,9 +121,10 @@ def _provider(call: Call, name: str) -> dict[str, Any]:
     }
 
 
-def _backend(backend: str, targets: list[tuple[str, Target]]) -> dict[str, Any]:
+def _backend(call: Call, backend: str, targets: list[tuple[str, Target]]) -> dict[str, Any]:
     _, target = targets[0]
     usable = any(target.usable for _, target in targets)
+    now = asyncio.get_running_loop().time()
     return {
         "id": backend,
         "uri": backend,
@@ -168,7 +132,9 @@ def _backend(backend: str, targets: list[tuple[str, Target]]) -> dict[str, Any]:
         "provider_type": target.endpoint.provider.type,
         "upstream_model": target.upstream_model,
         "enabled": any(target.enabled for _, target in targets),
-        "health_status": "healthy" if usable else "unavailable",
+        "health_status": call.state.health.status(backend, now, usable=usable),
+        "circuit_breaker": call.state.health.breaker_state(backend, now),
+        "in_flight": call.state.health.in_flight(backend),
         "lacks": sorted(target.lacks),
         "input_cost_per_mtok": usd_price(target.cost.base.input),
         "output_cost_per_mtok": usd_price(target.cost.base.output),

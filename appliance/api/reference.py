@@ -20,8 +20,9 @@ _HEAD = """# API
 <!-- Written by `python -m appliance.api.reference`; edit the tables in appliance/ instead. -->
 
 Every call but the public ones carries `Authorization: Bearer sgk_…`. Every response has `X-Request-ID`: the caller's
-own when it matches `[A-Za-z0-9_.:-]{8,128}`, else a new one. Inference answers also have `X-Scaigrid-Backend` and
-`X-Scaigrid-Attempts`.
+own when it matches `[A-Za-z0-9_.:-]{8,128}`, else a new one. Inference answers also have `X-Scaigrid-Backend`,
+`X-Scaigrid-Attempts`, `X-Scaigrid-Generation` (of the configuration that served it) and, where another frontend model
+took over, `X-Scaigrid-Fallback` with its name.
 
 Native answers are `{"status": "ok", "data": …}`, lists `{"data": {"items": […]}, "pagination": {"has_more",
 "next_cursor"}}`, errors `{"status": "error", "error": {"code", "message", "retry_after"?, "details"?}, "meta":
@@ -38,9 +39,16 @@ _METRICS = """## Metrics
 | `scaigrid_tokens_total` | model, direction, tenant_id | input and output tokens |
 | `scaigrid_request_duration_seconds` | model, backend | histogram, from the request to its last byte |
 | `scaigrid_time_to_first_token_seconds` | model | histogram |
+| `scaigrid_backend_health` | backend_id | 1 while it is healthy or degraded |
+| `scaigrid_backend_inflight_requests` | backend_id | calls under way |
+| `scaigrid_backend_health_changes_total` | backend_id, status | changes of a backend's health, by what it became |
+| `scaigrid_circuit_breaker_state` | backend_id | 0 closed, 1 half-open, 2 open |
 | `scaigrid_inflight_requests` | | inference calls under way |
 | `scaigrid_journal_backlog_rows` | | finished rows that wait for the database |
 | `scaigrid_config_generation` | | the generation that serves |
+| `scaigrid_config_reload_failures_total` | | loads of the configuration that were refused |
+| `scaigrid_hedges_total` | | attempts that were begun beside a slow one |
+| `scaigrid_hedges_won_total` | | those of them that answered first |
 | `scaigrid_log_lines_dropped` | | lines that the reader of standard output was too slow for |
 """
 

@@ -23,6 +23,10 @@ ERRORS: dict[str, tuple[int, str]] = {
     "METHOD_NOT_ALLOWED": (405, "invalid_request_error"),
     "SLUG_CONFLICT": (409, "invalid_request_error"),
     "DECLARED_IN_CONFIG": (409, "invalid_request_error"),
+    "IN_USE": (400, "invalid_request_error"),
+    "CONFIG_CONFLICT": (400, "invalid_request_error"),
+    "CONFIG_NOT_WRITABLE": (403, "permission_error"),
+    "EDIT_REFUSED": (400, "invalid_request_error"),
     "MODEL_NOT_FOUND": (404, "not_found_error"),
     "MODEL_ACCESS_DENIED": (403, "permission_error"),
     "MODEL_UNAVAILABLE": (529, "overloaded_error"),
@@ -32,6 +36,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "BACKEND_RATE_LIMITED": (429, "rate_limit_error"),
     "UPSTREAM_SHAPE_MISMATCH": (502, "api_error"),
     "PROVIDER_NOT_FOUND": (404, "not_found_error"),
+    "PROVIDER_HAS_BACKENDS": (400, "invalid_request_error"),
     "PROVIDER_DISCOVERY_ERROR": (502, "api_error"),
     "RATE_LIMITED": (429, "rate_limit_error"),
     # The contract asks for 429 where Anthropic answers 402; the type says that waiting a moment will not help.

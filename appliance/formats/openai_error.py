@@ -131,6 +131,10 @@ ERRORS: dict[str, ErrorShape] = {
     "METHOD_NOT_ALLOWED": ErrorShape(405, "invalid_request_error", "method_not_allowed"),
     "SLUG_CONFLICT": ErrorShape(409, "invalid_request_error", "slug_conflict"),
     "DECLARED_IN_CONFIG": ErrorShape(409, "invalid_request_error", "declared_in_config"),
+    "IN_USE": ErrorShape(409, "invalid_request_error", "in_use"),
+    "CONFIG_CONFLICT": ErrorShape(409, "invalid_request_error", "config_conflict"),
+    "CONFIG_NOT_WRITABLE": ErrorShape(403, "invalid_request_error", "config_not_writable"),
+    "EDIT_REFUSED": ErrorShape(409, "invalid_request_error", "edit_refused"),
     "MODEL_NOT_FOUND": ErrorShape(404, "invalid_request_error", "model_not_found", "model"),
     # As OpenAI answers for a model that a project may not use: 403, with the code of an unknown model.
     "MODEL_ACCESS_DENIED": ErrorShape(403, "invalid_request_error", "model_not_found", "model"),
@@ -141,6 +145,7 @@ ERRORS: dict[str, ErrorShape] = {
     "BACKEND_RATE_LIMITED": ErrorShape(429, "requests", "rate_limit_exceeded"),
     "UPSTREAM_SHAPE_MISMATCH": ErrorShape(502, "server_error", "upstream_shape_mismatch"),
     "PROVIDER_NOT_FOUND": ErrorShape(404, "invalid_request_error", "provider_not_found"),
+    "PROVIDER_HAS_BACKENDS": ErrorShape(409, "invalid_request_error", "provider_has_backends"),
     "PROVIDER_DISCOVERY_ERROR": ErrorShape(502, "server_error", "provider_discovery_error"),
     "RATE_LIMITED": ErrorShape(429, "requests", "rate_limit_exceeded"),
     "QUOTA_EXCEEDED": ErrorShape(429, "insufficient_quota", "insufficient_quota"),

@@ -9,7 +9,8 @@ from typing import cast
 
 import config
 from appliance.exchange import Key, User
-from appliance.grid.grid import FrontendModel, Grid, Policy, Target, Tenant
+from appliance.grid.conditions import compile_condition
+from appliance.grid.grid import Breaker, Fallback, FrontendModel, Grid, Hedge, Policy, Queue, Target, Tenant
 from appliance.grid.prices import Price, Rates
 from appliance.grid.tenants import UNAUTHENTICATED, compile_tenants, declared_at, limits_of, rates_of
 from appliance.limits import Budget, Limits, Scope
@@ -27,7 +28,7 @@ def compile_grid(loaded: config.Loaded, generation: int, overlay: Overlay | None
     document = loaded.document
     endpoints = {name: PROVIDERS[entry.type].prepare(name, entry) for name, entry in document.providers.items()}
     models = {name: _model(name, entry, document, endpoints) for name, entry in document.models.items()}
-    tenants = compile_tenants(loaded, overlay or Overlay(), models)
+    tenants = _weighted(compile_tenants(loaded, overlay or Overlay(), models), document)
     return Grid(
         generation=generation,
         hash=loaded.hash,
@@ -38,13 +39,28 @@ def compile_grid(loaded: config.Loaded, generation: int, overlay: Overlay | None
         unauthenticated=limits_of(rates_of(document.server.unauthenticated_rate_limits), UNAUTHENTICATED),
         body_limit=document.server.body_limit,
         created_unix=int(time.time()),
+        queues={name: _queue(entry) for name, entry in document.providers.items()},
+        probes={name: entry.probe.interval for name, entry in document.providers.items() if entry.probe},
     )
 
 
 def recompile_tenants(grid: Grid, loaded: config.Loaded, generation: int, overlay: Overlay) -> Grid:
     """The same document with other tenants at run time: models and endpoints stay the objects that they are."""
-    tenants = compile_tenants(loaded, overlay, grid.models)
+    tenants = _weighted(compile_tenants(loaded, overlay, grid.models), loaded.document)
     return dataclasses.replace(grid, generation=generation, tenants=tenants)
+
+
+def _weighted(tenants: dict[str, Tenant], document: config.Document) -> dict[str, Tenant]:
+    """The tenants, each with the weight that the YAML gives it."""
+    for partner in document.partners.values():
+        for name, entry in partner.tenants.items():
+            if entry.weight != 1:
+                tenants[name] = dataclasses.replace(tenants[name], weight=entry.weight)
+    return tenants
+
+
+def _queue(provider: config.Provider) -> Queue:
+    return Queue(provider.max_connections, provider.queue.size, provider.queue.wait)
 
 
 def _own_limits(document: config.Document, tenants: dict[str, Tenant]) -> dict[str, Limits]:
@@ -170,6 +186,7 @@ def _model(
         system_prompt=entry.system_prompt,
         status=entry.status,
         policy=policy,
+        fallback=Fallback(entry.fallback.context_window or "", entry.fallback.content_filter or ""),
     )
 
 
@@ -186,12 +203,25 @@ def _policy(
             cost=_price(target.cost) if target.cost else price,
             enabled=target.enabled,
             lacks=_lacks(document.providers[target.provider], target),
+            when=compile_condition(target.when) if target.when else None,
         )
         for target, priority in zip(entry.targets, _priorities(entry), strict=True)
     ]
     levels = sorted({target.priority for target in targets})
     tiers = tuple(tuple(target for target in targets if target.priority == level) for level in levels)
-    return Policy(name, entry.strategy, tiers, entry.retries, entry.retry_on, entry.deadline)
+    breaker, hedge = entry.circuit_breaker, entry.hedge
+    return Policy(
+        name=name,
+        strategy=entry.strategy,
+        tiers=tiers,
+        retries=entry.retries,
+        retry_on=entry.retry_on,
+        deadline_s=entry.deadline,
+        explore=entry.explore,
+        sticky=entry.sticky,
+        breaker=Breaker(breaker.failures, breaker.window, breaker.cooldown) if breaker else None,
+        hedge=Hedge(hedge.percentile, hedge.min_delay, hedge.max_share) if hedge else None,
+    )
 
 
 def _lacks(provider: config.Provider, target: config.Target) -> frozenset[str]:

@@ -34,12 +34,15 @@ class Generation:
 
 
 class Holder:
-    """The one place that knows the current Generation."""
+    """The one place that knows the current Generation, and those before it that still have requests inside."""
 
-    __slots__ = ("current",)
+    __slots__ = ("_left_behind", "current", "refused")
 
     def __init__(self, generation: Generation) -> None:
         self.current = generation
+        self.refused = 0
+        """Configurations that were to follow and could not be used."""
+        self._left_behind: list[Generation] = []
 
     def enter(self) -> Generation:
         generation = self.current
@@ -48,4 +51,9 @@ class Holder:
 
     def swap(self, generation: Generation) -> None:
         old, self.current = self.current, generation
+        self._left_behind = [one for one in (*self._left_behind, old) if one.inside]
         old.retire()
+
+    def living(self) -> list[Grid]:
+        """The Grids that some request uses or may use: the current one first."""
+        return [self.current.grid, *(one.grid for one in self._left_behind if one.inside)]

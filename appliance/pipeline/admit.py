@@ -8,6 +8,7 @@ from __future__ import annotations
 from appliance.errors import GatewayError, clipped, invalid
 from appliance.exchange import Exchange
 from appliance.permissions import require
+from appliance.pipeline.pass_on import pass_on_long_input
 from appliance.pipeline.rates import take_rates
 from appliance.state import State
 
@@ -17,16 +18,19 @@ def admit(exchange: Exchange, state: State) -> None:
     assert exchange.principal
     require(exchange.principal, "models:use")
     exchange.operation.read(exchange)
-    _find_model(exchange)
+    find_model(exchange)
     assert exchange.model
     exchange.operation.measure(exchange)
+    exchange.most_attempts = 1 + exchange.model.policy.retries
+    asked = exchange.model
+    pass_on_long_input(exchange)
     take_rates(exchange, state)
     # The time that a form took to arrive is the caller's own.
     begun_at = exchange.clock() if exchange.upload else exchange.received_at
-    exchange.deadline_at = begun_at + exchange.model.policy.deadline_s
+    exchange.deadline_at = begun_at + asked.policy.deadline_s
 
 
-def _find_model(exchange: Exchange) -> None:
+def find_model(exchange: Exchange) -> None:
     assert exchange.principal
     name = exchange.model_name
     model = exchange.grid.models.get(name)

@@ -19,8 +19,8 @@ def take_rates(exchange: Exchange, state: State) -> None:
     """Sets `grant`. Raises RATE_LIMITED with the seconds until the capacity really returns."""
     assert exchange.principal
     assert exchange.model
-    wanted = _wanted(exchange, state)
-    tokens = _tokens(exchange, wanted)
+    wanted = limits_of(exchange, state)
+    tokens = tokens_counted(exchange, wanted)
     try:
         exchange.grant = state.limiter.take(wanted, tokens, exchange.clock())
         exchange.rate_limit = exchange.grant.headers
@@ -29,7 +29,7 @@ def take_rates(exchange: Exchange, state: State) -> None:
         raise refusal(limited) from None
 
 
-def _tokens(exchange: Exchange, wanted: list[tuple[str, Limits]]) -> int:
+def tokens_counted(exchange: Exchange, wanted: list[tuple[str, Limits]]) -> int:
     """What the call counts until it is known what it used."""
     assert exchange.model
     if exchange.bound is not None:
@@ -43,7 +43,7 @@ def _tokens(exchange: Exchange, wanted: list[tuple[str, Limits]]) -> int:
     return exchange.input_estimate + cap * exchange.n
 
 
-def _wanted(exchange: Exchange, state: State) -> list[tuple[str, Limits]]:
+def limits_of(exchange: Exchange, state: State) -> list[tuple[str, Limits]]:
     principal, grid = exchange.principal, exchange.grid
     assert principal
     tenant = grid.tenants[principal.tenant_id]

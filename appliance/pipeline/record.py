@@ -17,6 +17,7 @@ from appliance.errors import GatewayError
 from appliance.exchange import Attempt, Exchange
 from appliance.formats.chat import Usage
 from appliance.grid.prices import Price
+from appliance.pipeline.settle import shown_attempt
 from appliance.state import State
 from appliance.state.journal import JournalFailed
 
@@ -25,9 +26,9 @@ UNITS = ("images", "audio_ms", "characters", "searches")
 
 def begin(exchange: Exchange, attempt: Attempt, state: State) -> None:
     """Before the first byte goes upstream. Raises JOURNAL_UNAVAILABLE: what cannot be booked is not called."""
-    if exchange.begun or not exchange.operation.costs:
-        return
     assert exchange.model
+    if exchange.begun_as == exchange.model.name or not exchange.operation.costs:
+        return
     usage = exchange.operation.estimate(exchange, None)
     row = _row(exchange, attempt, usage) | {
         "status": "interrupted",
@@ -42,13 +43,14 @@ def begin(exchange: Exchange, attempt: Attempt, state: State) -> None:
         message = "usage cannot be written at the moment, so no call is made; try again later"
         raise GatewayError("JOURNAL_UNAVAILABLE", message, cause=error) from error
     exchange.begun = True
+    exchange.begun_as = exchange.model.name
 
 
 def record(exchange: Exchange, state: State) -> None:
     """After `settle`. An answer whose row cannot be written is turned into an error: nobody gets it unbooked."""
     if exchange.begun:
         assert exchange.usage
-        shown = exchange.answered or (exchange.attempts[-1] if exchange.attempts else None)
+        shown = shown_attempt(exchange) if exchange.attempts else None
         try:
             state.journal.end(_row(exchange, shown, exchange.usage))
         except JournalFailed as error:
@@ -133,13 +135,16 @@ def _attempts(exchange: Exchange) -> str:
                 if attempt.failure
                 else None,
             }
+            | ({"hedge": True} if attempt.hedge else {})
             for attempt in exchange.attempts
         ]
     ).decode()
 
 
 def _attempt_status(exchange: Exchange, attempt: Attempt) -> str:
-    return "failed" if attempt.failure else exchange.status
+    if attempt.failure:
+        return "failed"
+    return "cancelled" if attempt.lost else exchange.status
 
 
 def _prices(price: Price, shown: Attempt | None) -> str:
@@ -162,7 +167,7 @@ def _count(exchange: Exchange, state: State) -> None:
     metrics.request(model, exchange.status, exchange.surface)
     if not exchange.attempts or not exchange.principal:
         return
-    shown = exchange.answered or exchange.attempts[-1]
+    shown = shown_attempt(exchange)
     seconds = exchange.clock() - exchange.received_at
     tokens = (usage.input_tokens, usage.output_tokens)
     metrics.answered(model, shown.target.backend, exchange.principal.tenant_id, seconds, tokens)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from appliance.exchange import Attempt, Exchange
+from appliance.exchange import Exchange
 from appliance.formats import FORMATS
 from appliance.pipeline.rates import rate_headers
+from appliance.pipeline.settle import shown_attempt
 from appliance.state import State
 
 
-async def reply(exchange: Exchange, attempt: Attempt, state: State) -> None:
+async def reply(exchange: Exchange, state: State) -> None:
     """Streams the answer on; a whole one waits for `close`. Raises GatewayError when it breaks half-way."""
     exchange.first_token_at = exchange.clock()
     exchange.reply_headers = headers(exchange)
-    await exchange.operation.send(exchange, attempt, state)
+    assert exchange.answered
+    await exchange.operation.send(exchange, exchange.answered, state)
     exchange.status = "completed"
 
 
@@ -39,6 +41,9 @@ def headers(exchange: Exchange) -> dict[str, str]:
     if exchange.clamped and exchange.reservation:
         shown["X-Scaigrid-Budget-Clamped"] = str(exchange.output_cap)
     if exchange.attempts:
-        shown["X-Scaigrid-Backend"] = (exchange.answered or exchange.attempts[-1]).target.backend
+        shown["X-Scaigrid-Backend"] = shown_attempt(exchange).target.backend
         shown["X-Scaigrid-Attempts"] = str(len(exchange.attempts))
+    if exchange.passed_on and exchange.model:
+        shown["X-Scaigrid-Fallback"] = exchange.model.name
+    shown["X-Scaigrid-Generation"] = str(exchange.grid.generation)
     return shown

@@ -7,12 +7,13 @@ its kind. A cap that the caller wrote is kept or refused; one that he left open 
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.grid.grid import FrontendModel
 from appliance.state import State
-from appliance.state.ledger import Amount, BudgetExceeded
+from appliance.state.ledger import Amount, BudgetExceeded, Ledger
 
 LEAST_ANSWER_TOKENS = 16
 """A smaller answer is not worth its input: under this the call is refused instead of clamped (contract section 4)."""
@@ -35,7 +36,7 @@ async def reserve(exchange: Exchange, state: State) -> None:
             return
         except BudgetExceeded as exceeded:
             if not exceeded.fits_later or exchange.clock() >= give_up_at:
-                raise _refusal(exchange, exceeded) from None
+                raise refusal(exchange, exceeded) from None
         try:
             async with asyncio.timeout_at(give_up_at):
                 await state.ledger.resolved()
@@ -43,26 +44,40 @@ async def reserve(exchange: Exchange, state: State) -> None:
             pass  # one last look, then the refusal
 
 
-def _reserve(exchange: Exchange, state: State) -> None:
-    assert exchange.principal
-    assert exchange.model
-    ledger, subjects, model = state.ledger, exchange.principal.subjects, exchange.model
-    now_ms = int(_now_unix(exchange) * 1000)
+class Worst(NamedTuple):
+    """The most that a call may use and cost. `cap` is None where it has no open length; `clamped`: the budgets cover no
+    longer answer. `budgeted`: a budget depends on it."""
+
+    amount: Amount
+    cap: int | None = None
+    clamped: bool = False
+    budgeted: bool = True
+
+
+def worst_of(exchange: Exchange, ledger: Ledger, now_ms: int) -> Worst:
+    """Once the call is measured. Holds nothing."""
+    assert exchange.principal and exchange.model
+    subjects, model = exchange.principal.subjects, exchange.model
     if exchange.bound is not None:
-        amount = Amount(model.price.worst_of(exchange.bound), exchange.bound.total_tokens, 1)
-        exchange.reservation = ledger.reserve(subjects, amount, now_ms)
-        return
+        return Worst(Amount(model.price.worst_of(exchange.bound), exchange.bound.total_tokens, 1))
     room = ledger.room(subjects, now_ms)
-    cap = largest_answer(model, exchange.asked_cap)
+    cap, clamped = largest_answer(model, exchange.asked_cap), False
     if room is not None and exchange.asked_cap is None:
         covered = _covered_cap(exchange, model, room)
-        exchange.clamped = covered < cap
+        clamped = covered < cap
         # Less than the least is not tried: then the reservation says which budget is too small, and for how long.
         cap = min(cap, max(covered, LEAST_ANSWER_TOKENS))
-    if room is not None and not _bounded_by_itself(exchange, model):
-        exchange.output_cap = cap
-    amount = worst_case(exchange, model, cap)
-    exchange.reservation = ledger.reserve(subjects, amount, now_ms)
+    return Worst(worst_case(exchange, model, cap), cap, clamped, room is not None)
+
+
+def _reserve(exchange: Exchange, state: State) -> None:
+    assert exchange.principal and exchange.model
+    now_ms = int(_now_unix(exchange) * 1000)
+    worst = worst_of(exchange, state.ledger, now_ms)
+    exchange.clamped = worst.clamped
+    if worst.budgeted and not _bounded_by_itself(exchange, exchange.model):
+        exchange.output_cap = worst.cap
+    exchange.reservation = state.ledger.reserve(exchange.principal.subjects, worst.amount, now_ms)
 
 
 def _bounded_by_itself(exchange: Exchange, model: FrontendModel) -> bool:
@@ -97,7 +112,7 @@ def _covered_cap(exchange: Exchange, model: FrontendModel, room: Amount) -> int:
     return max(0, min(by_tokens, by_cost)) if room.requests else 0
 
 
-def _refusal(exchange: Exchange, exceeded: BudgetExceeded) -> GatewayError:
+def refusal(exchange: Exchange, exceeded: BudgetExceeded) -> GatewayError:
     budget = exceeded.budget
     wait_s = max(1.0, exceeded.resets_ms / 1000 - _now_unix(exchange)) if budget.period != "total" else None
     what = {"cost": "cost", "tokens": "token", "requests": "request"}[exceeded.name]

@@ -1,4 +1,4 @@
-"""Which target next? A generator of Attempts: the policy's order, the retry budget, the deadline, who is spared.
+"""Which target next? The attempts of one call: the policy's order, the attempt budget, the deadline, who may be asked.
 
 It looks at an attempt's failure only after `call` has set it, so each next attempt sees the world as it is then.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from appliance.errors import GatewayError
 from appliance.exchange import Attempt, Exchange, Failure
-from appliance.grid.grid import Target
-from appliance.grid.strategies import order
+from appliance.grid.grid import Policy, Target
+from appliance.grid.strategies import decide
+from appliance.pipeline.facts import Measured, facts_of
 from appliance.state import State
+from appliance.state.breaker import Rule
+from appliance.state.health import Permit
 
 BACKOFF_S = 0.1
 BACKOFF_FACTOR = 2.0
@@ -22,70 +24,139 @@ LEAST_TIME_S = 0.005
 deadline may fire a moment before it."""
 
 
-def route(exchange: Exchange, state: State) -> Iterator[Attempt]:
-    """Yields attempts until one succeeds (the caller stops), the budget is spent, or nobody is left to ask."""
-    assert exchange.model
-    policy = exchange.model.policy
-    candidates = _longest_wait_last(order(policy, state.rng), exchange, state)
-    again: list[Target] = []
-    backoff_s = 0.0
-    rounds = 0
-    number = 1
-    while number <= 1 + policy.retries:
-        if not candidates:
-            # Everybody was asked once. Those that may recover are asked again, after a pause.
-            candidates, again = _longest_wait_last(again, exchange, state), []
-            rounds += 1
-            backoff_s = BACKOFF_S * BACKOFF_FACTOR ** (rounds - 1) * (0.5 + state.rng.random())
-        if not candidates or (number > 1 and exchange.clock() + LEAST_TIME_S >= exchange.deadline_at):
-            return
-        target = candidates.pop(0)
-        delay_s = _pause(target, backoff_s, exchange, state) if rounds else 0.0
-        if delay_s is None:
-            continue
-        backoff_s = 0.0
-        attempt = Attempt(number, target, delay_s)
-        yield attempt
-        failure = attempt.failure
-        assert failure, "an attempt that did not fail must not ask for the next"
-        if not attempt.dispatched:
-            continue  # this target cannot take the request; asking the next costs nothing
-        number += 1
-        if failure.kind == "caller" or not _may_retry(failure, policy.retry_on):
-            return
-        if failure.kind not in ("operator", "quota"):
-            again.append(target)
+class Route:
+    """Iterate: attempts until one succeeds (the caller stops), the budget is spent, or nobody is left to ask."""
+
+    def __init__(self, exchange: Exchange, state: State) -> None:
+        assert exchange.model
+        self._exchange = exchange
+        self._state = state
+        self._policy = exchange.model.policy
+        self._rule = rule_of(self._policy)
+        facts, measured = facts_of(exchange), Measured(state.health)
+        exchange.decisions = decide(self._policy, state.rng, facts, measured, exchange.clock())
+        self._candidates = [decision.target for decision in exchange.decisions if decision.taken]
+        self._again: list[Target] = []
+        """Those that failed in a way that may pass."""
+        self._rounds = 0
+        self._backoff_s = 0.0
+        self._out: list[Attempt] = []
+        """Attempts that were handed out and not judged yet: one, or two with a hedge."""
+
+    def __iter__(self) -> Iterator[Attempt]:
+        exchange = self._exchange
+        while self._has_budget():
+            if not self._candidates and not self._next_round():
+                return
+            waited = bool(exchange.attempts or exchange.busy)
+            if waited and not self._has_time():
+                return
+            attempt = self._take()
+            if attempt is None:
+                self._candidates = []  # none of them may be asked now; those that failed before may be, after a pause
+                continue
+            try:
+                yield attempt
+            finally:
+                self._let_go()
+            if not self._judge():
+                return
+
+    def beside(self) -> Attempt | None:
+        """An attempt to be made beside the one that is under way: the next target, if it is well and has room."""
+        exchange, state, now = self._exchange, self._state, self._exchange.clock()
+        if not self._has_budget() or not self._has_time():
+            return None
+        for target in self._candidates:
+            endpoint = target.endpoint
+            queue = exchange.grid.queues[endpoint.name]
+            full = state.pools.queue(endpoint.name, queue.at_once, queue.size, exchange.grid.generation).locked()
+            if full or state.health.status(target.backend, now) == "unhealthy":
+                continue
+            permit = state.health.permit(target.backend, self._rule, now)
+            if isinstance(permit, Permit):
+                self._candidates.remove(target)
+                attempt = Attempt(len(exchange.attempts) + 1, target, permit=permit, hedge=True)
+                self._out.append(attempt)
+                return attempt
+        return None
+
+    def _has_budget(self) -> bool:
+        return len(self._exchange.attempts) < self._exchange.most_attempts
+
+    def _has_time(self) -> bool:
+        return self._exchange.clock() + LEAST_TIME_S < self._exchange.deadline_at
+
+    def _next_round(self) -> bool:
+        """Everybody was asked once. Those that may recover are asked again, after a pause."""
+        self._candidates, self._again = self._again, []
+        self._rounds += 1
+        self._backoff_s = BACKOFF_S * BACKOFF_FACTOR ** (self._rounds - 1) * (0.5 + self._state.rng.random())
+        return bool(self._candidates)
+
+    def _take(self) -> Attempt | None:
+        """The next attempt; None when nobody may be asked now."""
+        while self._candidates and (found := self._next()):
+            target, permit = found
+            self._candidates.remove(target)
+            delay_s = self._pause(target) if self._rounds else 0.0
+            if delay_s is not None:
+                self._backoff_s = 0.0
+                attempt = Attempt(len(self._exchange.attempts) + 1, target, delay_s, permit=permit)
+                self._out = [attempt]
+                return attempt
+            self._state.health.finished(permit, "canceled", self._exchange.clock())
+        return None
+
+    def _next(self) -> tuple[Target, Permit] | None:
+        """The first that may be asked; of those that asked to be spared, while others can serve, the one with the
+        shortest wait. None: a breaker holds all of them back, and `exchange.held_back_s` says for how long."""
+        exchange, health, now = self._exchange, self._state.health, self._exchange.clock()
+        waits: list[float] = []
+        for spared_too in (False, True):
+            order = self._candidates
+            if spared_too:
+                order = sorted(order, key=lambda target: health.wait_s(target.backend, now))
+            for target in order:
+                endpoint = target.endpoint
+                lease_s = endpoint.connect_s + endpoint.first_byte_s + exchange.grid.queues[endpoint.name].wait_s
+                permit = health.permit(target.backend, self._rule, now, spared_too=spared_too, lease_s=lease_s)
+                if isinstance(permit, Permit):
+                    return target, permit
+                waits.append(permit.wait_s)
+        exchange.held_back_s = min(waits, default=0.0)
+        return None
+
+    def _pause(self, target: Target) -> float | None:
+        """Seconds to wait before asking the target again, or None when that is too long for this caller."""
+        now = self._exchange.clock()
+        wait = max(self._backoff_s, self._state.health.wait_s(target.backend, now))
+        return wait if wait <= MAX_WAIT_S and now + wait < self._exchange.deadline_at else None
+
+    def _let_go(self) -> None:
+        """Attempts that were not made (the target cannot take the request, or the caller is gone) say nothing of it."""
+        for attempt in self._out:
+            if not attempt.dispatched and attempt.permit:
+                self._state.health.finished(attempt.permit, "canceled", self._exchange.clock())
+
+    def _judge(self) -> bool:
+        """May there be a further attempt after these failed? One that was not made costs nothing."""
+        may = True
+        for attempt in self._out:
+            if not attempt.dispatched or attempt.lost:
+                continue
+            failure = attempt.failure
+            assert failure, "an attempt that did not fail must not ask for the next"
+            may = may and failure.kind != "caller" and _may_retry(failure, self._policy.retry_on)
+            if failure.kind not in ("operator", "quota", "busy"):
+                self._again.append(attempt.target)
+        return may
+
+
+def rule_of(policy: Policy) -> Rule | None:
+    breaker = policy.breaker
+    return Rule(breaker.failures, breaker.window_s, breaker.cooldown_s) if breaker else None
 
 
 def _may_retry(failure: Failure, retry_on: frozenset[str]) -> bool:
-    return failure.kind in ("operator", "quota") or failure.kind in retry_on
-
-
-def _longest_wait_last(targets: list[Target], exchange: Exchange, state: State) -> list[Target]:
-    """Targets that answered Retry-After are asked only when nobody else is left."""
-    now = exchange.clock()
-    return sorted(targets, key=lambda target: state.health.wait_s(target.backend, now))
-
-
-def _pause(target: Target, backoff_s: float, exchange: Exchange, state: State) -> float | None:
-    """Seconds to wait before asking the target again, or None when that is too long for this caller."""
-    now = exchange.clock()
-    wait = max(backoff_s, state.health.wait_s(target.backend, now))
-    return wait if wait <= MAX_WAIT_S and now + wait < exchange.deadline_at else None
-
-
-def exhausted(exchange: Exchange) -> GatewayError:
-    """No attempt gave an answer: the error the caller sees. The log and the usage row keep every attempt's failure."""
-    assert exchange.model
-    if not exchange.attempts:
-        if exchange.translation_error:
-            return exchange.translation_error
-        reasons = sorted({target.endpoint.unconfigured or "switched off" for target in exchange.model.policy.targets})
-        return GatewayError(
-            "MODEL_UNAVAILABLE", f"no target of the model {exchange.model_name!r} can serve: {'; '.join(reasons)}"
-        )
-    failure = exchange.attempts[-1].failure
-    assert failure
-    if failure.kind == "operator":
-        return GatewayError("MODEL_UNAVAILABLE", f"no target of {exchange.model_name!r} is left: {failure.message}")
-    return failure.error()
+    return failure.kind in ("operator", "quota", "busy") or failure.kind in retry_on

@@ -10,11 +10,13 @@ import asyncio
 from appliance.errors import GatewayError
 from appliance.exchange import Exchange
 from appliance.pipeline.authenticate import authenticate, cut_off, end_when_cut_off
-from appliance.pipeline.call import call
+from appliance.pipeline.exhausted import exhausted
+from appliance.pipeline.pass_on import pass_on
+from appliance.pipeline.race import ask
 from appliance.pipeline.record import record
 from appliance.pipeline.reply import close, reply
 from appliance.pipeline.reserve import reserve
-from appliance.pipeline.route import exhausted, route
+from appliance.pipeline.route import Route
 from appliance.pipeline.settle import settle
 from appliance.pipeline.turns import admit_in_turn, translate_in_turn
 from appliance.state import State
@@ -27,12 +29,10 @@ async def run(exchange: Exchange, state: State) -> None:
         end_when_cut_off(exchange)
         await admit_in_turn(exchange, state)
         await reserve(exchange, state)
-        for attempt in route(exchange, state):
-            if await translate_in_turn(exchange, attempt, state) and await call(exchange, attempt, state):
-                await reply(exchange, attempt, state)
-                break
-        else:
-            raise exhausted(exchange)
+        while not await _answered(exchange, state):
+            if not pass_on(exchange, state):
+                raise exhausted(exchange)
+            await reserve(exchange, state)
     except GatewayError as error:
         exchange.error = error
     except asyncio.CancelledError:
@@ -45,3 +45,13 @@ async def run(exchange: Exchange, state: State) -> None:
         record(exchange, state)
     # The last bytes leave only now, so that nobody holds a whole answer whose row a kill could still lose.
     await close(exchange, state)
+
+
+async def _answered(exchange: Exchange, state: State) -> bool:
+    """False when no target of the model gave an answer."""
+    route = Route(exchange, state)
+    for attempt in route:
+        if await translate_in_turn(exchange, attempt, state) and await ask(exchange, attempt, route, state):
+            await reply(exchange, state)
+            return True
+    return False

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from appliance.errors import clipped
-from appliance.exchange import Failure, Upload, Upstream
+from appliance.exchange import Failure, FallbackReason, Upload, Upstream
 from appliance.formats import responses
-from appliance.formats.base import Passthrough, UpstreamFormat
+from appliance.formats.base import Passthrough, UpstreamError, UpstreamFormat
 from appliance.providers.credentials import Credential
+from appliance.providers.refusal_reasons import refusal_reason
 
 if TYPE_CHECKING:
     import config  # for its types only: the request path loads no YAML library
@@ -177,22 +178,28 @@ def _without(text: str, secret: str) -> str:
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota", "quota_exceeded")
 _BAD_KEY_WORDS = ("api key not valid", "api_key_invalid", "invalid api key", "incorrect api key")
 
+CALLERS_STATUSES = (400, 413, 422)
+REFUSALS: dict[FallbackReason, str] = {
+    "context_window": "refused the request: its input is too long for the model",
+    "content_filter": "refused the request: its content filter objects to it",
+}
+
 
 def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """An error answer → whose fault it is (contract section 3). Status first; text only where status says little."""
     error = endpoint.format.decode_error(status, body)
     text = endpoint.scrub(error.message)
     detail = f"{endpoint.name} answered {status}: {text}"
-    words = f"{error.type} {error.code} {error.message}".lower()
-    quota = any(word in words for word in _QUOTA_WORDS)
+    if reason := refusal_reason(status, error):
+        return _refused(endpoint, status, error, reason, detail)
+    quota = _is_quota(error)
     if status == 400 and quota:
         message = f"provider {endpoint.name} refuses the gateway: its quota or credit is used up"
         return Failure("quota", "BACKEND_ERROR", message, status, detail=detail)
-    if status == 400 and any(word in words for word in _BAD_KEY_WORDS):
+    if status == 400 and any(word in _words(error) for word in _BAD_KEY_WORDS):
         return Failure("operator", "BACKEND_ERROR", _operator_message(endpoint, 401), status, detail=detail)
-    if status in (400, 413, 422):
-        param = clipped(endpoint.scrub(error.param)) if error.param else None
-        return Failure("caller", "VALIDATION_ERROR", text, status, param=param, detail=detail)
+    if status in CALLERS_STATUSES:
+        return Failure("caller", "VALIDATION_ERROR", text, status, param=_param(endpoint, error), detail=detail)
     if status == 429:
         wait = retry_after(headers, time.time())
         if wait is None:
@@ -210,6 +217,30 @@ def classify(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: 
         message = f"provider {endpoint.name} answered {status}"
         return Failure("server_error", "BACKEND_ERROR", message, status, wait, None, detail)
     return Failure("operator", "BACKEND_ERROR", _operator_message(endpoint, status), status, detail=detail)
+
+
+def _refused(endpoint: Endpoint, status: int, error: UpstreamError, reason: FallbackReason, detail: str) -> Failure:
+    """The request itself is refused, whatever the status says: no target of this model is asked with it again.
+
+    Behind a status that is not the caller's, the text may name the operator's account (xAI's does) and stays here.
+    """
+    message, param = f"provider {endpoint.name} {REFUSALS[reason]}", None
+    if status in CALLERS_STATUSES:
+        message, param = endpoint.scrub(error.message), _param(endpoint, error)
+    return Failure("caller", "VALIDATION_ERROR", message, status, param=param, detail=detail, reason=reason)
+
+
+def _param(endpoint: Endpoint, error: UpstreamError) -> str | None:
+    return clipped(endpoint.scrub(error.param)) if error.param else None
+
+
+def _words(error: UpstreamError) -> str:
+    return f"{error.type} {error.code} {error.message}".lower()
+
+
+def _is_quota(error: UpstreamError) -> bool:
+    """Texts of passing limits name the page where a higher one is bought: OpenAI's and Groq's have `billing` in it."""
+    return error.code != "rate_limit_exceeded" and any(word in _words(error) for word in _QUOTA_WORDS)
 
 
 def _operator_message(endpoint: Endpoint, status: int) -> str:

@@ -10,6 +10,7 @@ from tempfile import gettempdir
 
 from appliance.state.directory import Directory
 from appliance.state.health import Health
+from appliance.state.hedging import Hedges
 from appliance.state.journal import Journal
 from appliance.state.ledger import Ledger
 from appliance.state.limiter import Limiter
@@ -36,6 +37,7 @@ class State:
     metrics: Metrics
     log: Log
     health: Health
+    hedges: Hedges = field(default_factory=Hedges)
     tokens: Tokens = field(default_factory=Tokens)
     responses: Responses | None = None
     """None: this appliance keeps no answers."""

@@ -143,6 +143,22 @@ class Ledger:
         accounts.remove(account)
         if not accounts:
             del self._by_subject[account.budget.subject]
+        self._wake()
+
+    def change(self, budget_id: str, budget: Budget) -> None:
+        """Other limits, another action or another id for an account: its balance stays, and who waits looks again."""
+        account = self._accounts.pop(budget_id)
+        old = account.budget
+        assert budget.id not in self._accounts
+        assert (old.subject, old.period, old.timezone) == (budget.subject, budget.period, budget.timezone)
+        self._throttling += (budget.hard_action == "throttle") - (old.hard_action == "throttle")
+        account.budget = budget
+        self._accounts[budget.id] = account
+        balance = account.balance
+        balance.soft_reached = balance.soft_reached and _reached(account, balance, soft=True)
+        balance.hard_reached = balance.hard_reached and _reached(account, balance, soft=False)
+        self._tell(account, balance)
+        self._wake()
 
     def accounts(self, now_ms: int) -> Iterable[Account]:
         for account in self._accounts.values():
@@ -187,7 +203,7 @@ class Ledger:
         """Hold the worst case in all budgets that apply, or in none. Raises BudgetExceeded for the first too small."""
         now_ms = self._forward(now_ms)
         accounts = list(self._applying(subjects, now_ms))
-        _check_room(accounts, amount)
+        check_room(accounts, amount)
         assert len(self._open) < MAX_OPEN_RESERVATIONS, "reservations are not being resolved"
         held = [(account, account.balance) for account in accounts]
         for _, balance in held:
@@ -246,14 +262,16 @@ class Ledger:
         del self._open[reservation.id]
         for _, balance in reservation.held:
             _hold(balance, reservation.amount, -1)
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def resolved(self) -> asyncio.Future[None]:
-        """A future that is done when the next reservation is resolved, which may make room."""
+        """A future that is done when the next reservation is resolved or a budget changes, which may make room."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         return future
@@ -294,7 +312,7 @@ def _roll(account: Account, now_ms: int) -> None:
         account.balance = Balance(start, end)
 
 
-def _check_room(accounts: list[Account], amount: Amount) -> None:
+def check_room(accounts: list[Account], amount: Amount) -> None:
     """Raises for the first budget that is too small; one that does not fit later either comes before those that do."""
     waiting: BudgetExceeded | None = None
     for account in accounts:

@@ -118,7 +118,7 @@ class Limiter:
         self._sweep(now)
         tightest: Limited | None = None
         for name, limits in wanted:
-            refused = self._refusal(name, limits, tokens, now)
+            refused = self.refusal(name, limits, tokens, now)
             if refused and (tightest is None or _wait(refused) > _wait(tightest)):
                 tightest = refused
         if tightest:
@@ -132,7 +132,14 @@ class Limiter:
         metered = tuple((name, limits.tokens_per_minute is not None) for name, limits in wanted)
         return Grant(metered, now, tokens, self.headers(wanted, now))
 
-    def _refusal(self, name: str, limits: Limits, tokens: int, now: float) -> Limited | None:
+    def used(self, name: str, now: float) -> tuple[int, int, int]:
+        """Requests and tokens of the last minute, and calls that run now."""
+        subject = self._subjects.get(name, _EMPTY)
+        subject.requests.prune(now)
+        subject.tokens.prune(now)
+        return subject.requests.total, subject.tokens.total, subject.concurrent
+
+    def refusal(self, name: str, limits: Limits, tokens: int, now: float) -> Limited | None:
         """The kind that makes the caller wait longest; concurrency only when it is all there is, for it has no time."""
         subject = self._subjects.get(name, _EMPTY)
         refusals: list[Limited] = []

@@ -50,7 +50,8 @@ class Metrics:
     def first_token(self, model: str, seconds: float) -> None:
         _get(self.first_tokens, model).add(seconds)
 
-    def render(self, gauges: Mapping[str, float]) -> bytes:
+    def render(self, gauges: Mapping[str, float], backends: Mapping[str, Mapping[str, float]] | None = None) -> bytes:
+        """`gauges` have no label, and count when they end in `_total`; `backends` are gauges by name and backend."""
         lines: list[str] = []
         _counter(lines, "scaigrid_requests_total", ("model", "status", "protocol"), self.requests)
         _counter(lines, "scaigrid_tokens_total", ("model", "direction", "tenant_id"), self.tokens)
@@ -58,7 +59,11 @@ class Metrics:
         by_model = {(model,): histogram for model, histogram in self.first_tokens.items()}
         _histogram(lines, "scaigrid_time_to_first_token_seconds", ("model",), by_model)
         for name, value in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name} {value}"]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
+        for name, values in (backends or {}).items():
+            lines.append(f"# TYPE {name} gauge")
+            lines += [f"{name}{_labels(('backend_id',), (backend,))} {value}" for backend, value in values.items()]
         return ("\n".join(lines) + "\n").encode()
 
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import aiohttp
 
 from appliance.exchange import ConnectFailed, Upload, Upstream, UpstreamCut
+from appliance.state.fair_queue import FairQueue, Slot
 
 KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers (uvicorn, Node) drop an idle connection: a request that is sent into
 a closing connection looks like a failed call, and may not be repeated blindly."""
 READ_BUFFER_BYTES = 256 * 1024
 HEADER_LIMIT_BYTES = 32 * 1024
-
-
-class _Session(NamedTuple):
-    """A provider's connections, and how many calls may still use one at the same time."""
-
-    client: aiohttp.ClientSession
-    slots: asyncio.Semaphore
 
 
 def _client(connect_s: float) -> aiohttp.ClientSession:
@@ -52,14 +45,33 @@ def _connected() -> aiohttp.TraceConfig:
 
 
 class Pools:
-    def __init__(self) -> None:
-        self._sessions: dict[tuple[Any, ...], _Session] = {}
+    """Connections by provider, and the queue of those who wait for one."""
 
-    def _session(self, name: str, max_connections: int, connect_s: float) -> _Session:
-        key = (name, max_connections, connect_s)
-        session = self._sessions.get(key)
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[str, float], aiohttp.ClientSession] = {}
+        self._queues: dict[str, FairQueue] = {}
+        self._newest = 0
+
+    def queue(self, name: str, at_once: int, size: int, generation: int = 0) -> FairQueue:
+        """The provider's places: `at_once` calls, and `size` that wait, as the newest generation says that came here: a
+        late call of an older one sets nothing back."""
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = FairQueue(at_once, size)
+        elif generation >= self._newest and (queue.limit != at_once or queue.capacity != size):
+            queue.capacity = size
+            queue.resize(at_once)
+        self._newest = max(self._newest, generation)
+        return queue
+
+    def queues(self) -> Mapping[str, FairQueue]:
+        """Of the providers that were called so far."""
+        return self._queues
+
+    def _session(self, name: str, connect_s: float) -> aiohttp.ClientSession:
+        session = self._sessions.get((name, connect_s))
         if session is None:
-            session = self._sessions[key] = _Session(_client(connect_s), asyncio.Semaphore(max_connections))
+            session = self._sessions[name, connect_s] = _client(connect_s)
         return session
 
     async def open(
@@ -73,21 +85,23 @@ class Pools:
         sent: Callable[[], None],
         method: str = "POST",
         upload: Upload | None = None,
+        slot: Slot | None = None,
     ) -> Upstream:
         """Send one request and return when the answer's headers are here. `sent` is told when the connection stands.
 
-        An `upload` goes out as a multipart form, its file read from disk piece by piece, in place of `body`.
+        An `upload` goes out as a multipart form, its file read from disk piece by piece, in place of `body`. The `slot`
+        is released with the connection; the gateway's own questions (a list of models, a token) need none.
 
         Raises ConnectFailed when there was no connection or it broke before any answer; TimeoutError is the caller's.
         """
-        session = self._session(name, max_connections, connect_s)
-        await session.slots.acquire()
         try:
             data = body if upload is None else _form(upload)
-            return HttpUpstream(await self._send(session.client, method, url, headers, data, sent), session.slots)
+            response = await self._send(self._session(name, connect_s), method, url, headers, data, sent)
         except BaseException:
-            session.slots.release()
+            if slot:
+                slot.release()
             raise
+        return HttpUpstream(response, slot)
 
     async def _send(
         self,
@@ -111,8 +125,17 @@ class Pools:
 
     async def close(self) -> None:
         for session in self._sessions.values():
-            await session.client.close()
+            await session.close()
         self._sessions.clear()
+
+    async def keep_only(self, used: Collection[tuple[str, float]]) -> None:
+        """Close the connections of every (provider, connect_s) that no Grid names any more, and forget its queue."""
+        unused = [self._sessions.pop(known) for known in list(self._sessions) if known not in used]
+        names = {name for name, _ in used}
+        for name in [name for name in self._queues if name not in names]:
+            del self._queues[name]
+        for session in unused:
+            await session.close()
 
 
 def _form(upload: Upload) -> aiohttp.FormData:
@@ -132,13 +155,13 @@ def _reason(error: BaseException) -> str:
 
 
 class HttpUpstream:
-    """An Upstream over aiohttp. It holds one of the provider's slots until it is closed."""
+    """An Upstream over aiohttp. It holds its place at the provider until it is closed."""
 
-    __slots__ = ("_response", "_slots", "headers", "status")
+    __slots__ = ("_response", "_slot", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, slots: asyncio.Semaphore) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, slot: Slot | None = None) -> None:
         self._response = response
-        self._slots: asyncio.Semaphore | None = slots
+        self._slot = slot
         self.status = response.status
         self.headers = response.headers
 
@@ -151,6 +174,5 @@ class HttpUpstream:
     def close(self) -> None:
         # A body read to its end has given its connection back already; anything else must not be reused.
         self._response.close()
-        if self._slots:
-            self._slots.release()
-            self._slots = None
+        if self._slot:
+            self._slot.release()

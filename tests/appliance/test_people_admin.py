@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import config
 from appliance.errors import GatewayError
 from appliance.exchange import Principal
+from appliance.grid.compile import compile_grid
 from appliance.people import CustomRole, Partner, Person, Tenant
 from appliance.people_admin import PeopleAdmin
 from appliance.permissions import Rights
@@ -208,6 +210,82 @@ async def test_a_slug_of_a_custom_role_is_taken_in_its_tenant_only(house: House)
         house.people.refuse_taken_role("acme", "r")
     house.people.refuse_taken_role("acme", "r", but="role_1")
     house.people.refuse_taken_role("default", "r")
+
+
+# -- another configuration --------------------------------------------------------------------------------------------
+
+WITHOUT_ACME = load_yaml("providers: {d: {type: demo}}\nmodels: {n: {price: free, route: [{backend: 'd:x'}]}}\n")
+
+
+async def follow(house: House, loaded: config.Loaded) -> None:
+    people = house.people
+    async with people.standstill:
+        keys = [make_key(ALICES, "acme:alice", "k1"), *house.store.keys()]
+        census = people.census(loaded, keys)
+        people.follow(census, compile_grid(loaded, 9, census.serving.overlay()))
+
+
+async def test_people_of_the_database_follow_their_home(house: House) -> None:
+    await house.save(tenants=[GLOBEX], people=[BOB])
+    bob = house.give_bob_a_key()
+    alice = house.alice
+    await follow(house, WITHOUT_ACME)
+    assert refused(house, ALICES) == "the API key is not known here"
+    assert refused(house, BOBS) == "the API key is not known here"
+    assert alice.inactive
+    assert bob.inactive
+    assert [warning.split(" of ")[0] for warning in house.people.serving.warnings] == ["the tenant globex", *ORPHANED]
+    with pytest.raises(GatewayError, match="taken"):
+        house.people.refuse_taken_tenant("globex")
+    await follow(house, LOADED)
+    assert house.people.serving.warnings == []
+    assert house.directory.principal(BOBS).user_id == "globex:bob"
+
+
+ORPHANED = ["the user globex:bob"]
+
+
+async def test_a_name_that_the_yaml_gives_up_may_be_taken(house: House) -> None:
+    await follow(house, WITHOUT_ACME)
+    house.people.refuse_taken_tenant("acme")
+    house.people.refuse_taken_partner("north")
+    house.people.refuse_taken_user("acme:alice")
+
+
+async def test_a_change_builds_on_the_configuration_that_followed(house: House) -> None:
+    await follow(house, WITHOUT_ACME)
+    house.directory.add_key(make_key("sgk_key-of-the-admin-for-tests", "default:admin", "k9"))
+    admin = house.directory.principal("sgk_key-of-the-admin-for-tests")
+    change = Change(1.0, tenants=[Tenant("fresh", "default")])
+    await house.people.alone(admin, lambda: house.people.save(change))
+    grid = house.people.holder.current.grid
+    assert (grid.generation, set(grid.models)) == (10, {"n"})
+    assert grid.tenants["fresh"].models == {"n"}
+
+
+async def test_a_key_revoked_in_memory_only_stays_revoked(house: House) -> None:
+    """The database may have failed to take it; the next reload must not open the door again."""
+    await house.save(tenants=[GLOBEX], people=[BOB])
+    house.give_bob_a_key()
+    house.directory.revoke_key("k2")
+    await follow(house, LOADED)
+    assert "revoked" in refused(house, BOBS)
+
+
+async def test_nothing_follows_while_people_may_change(house: House) -> None:
+    census = house.people.census(LOADED, [])
+    with pytest.raises(AssertionError):
+        house.people.follow(census, house.people.holder.current.grid)
+
+
+async def test_the_end_of_an_old_grid_is_told(house: House) -> None:
+    told: list[int] = []
+    inside = house.people.holder.enter()
+    house.people.on_retired = lambda: told.append(1)
+    await follow(house, LOADED)
+    assert told == []
+    inside.leave()
+    assert told == [1]
 
 
 # -- one at a time, to the end ----------------------------------------------------------------------------------------

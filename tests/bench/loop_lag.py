@@ -89,7 +89,7 @@ def serve(folder: str, shape: str, path: str) -> None:
     file = Path(folder) / "scaigrid.yaml"
     file.write_text(YAML)
     try:
-        server.serve(config.load(file))
+        server.serve(config.load(file), file)
     finally:
         lags.sort()
         shown = "  ".join(f"p{share:g} {lags[int(len(lags) * share / 100)]:.0f}" for share in (50, 99, 99.9))

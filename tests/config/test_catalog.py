@@ -34,3 +34,17 @@ def test_azure_has_a_version_of_its_api_without_being_asked(load_text: Load) -> 
 def test_which_api_is_called_may_be_written(load_text: Load) -> None:
     provider = load_text("providers:\n  a: {type: openai, api_key: k, api: responses}\n").document.providers["a"]
     assert provider.api == "responses"
+
+
+def test_a_provider_has_a_queue_and_no_probe_without_being_asked(load_text: Load) -> None:
+    provider = load_text("providers:\n  a: {type: demo}\n").document.providers["a"]
+    assert (provider.queue.size, provider.queue.wait, provider.probe) == (100, 30.0, None)
+
+
+def test_a_queue_and_a_probe_take_what_is_written(load_text: Load) -> None:
+    url = 'type: custom, base_url: "http://up.test/v1"'
+    text = f"providers:\n  a: {{{url}, queue: {{size: 0}}, probe: {{interval: 1m}}}}\n  b: {{{url}, probe: {{}}}}\n"
+    first, second = load_text(text).document.providers.values()
+    assert first.probe is not None
+    assert second.probe is not None
+    assert (first.queue.size, first.queue.wait, first.probe.interval, second.probe.interval) == (0, 30.0, 60.0, 30.0)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 import config
+from config.routing import CircuitBreaker, Hedge
 
 Load = Callable[..., config.Loaded]
 HEAD = "providers:\n  demo: {type: demo}\n"
@@ -41,3 +44,46 @@ def test_a_policy_takes_what_is_written(load_text: Load) -> None:
     )
     policy = load_text(text).document.routing_policies["p"]
     assert (policy.strategy, policy.retry_on, policy.deadline) == ("weighted", frozenset(), 0.001)
+
+
+def test_what_is_not_written_has_its_default(load_text: Load) -> None:
+    policy = load_text(HEAD + "routing_policies:\n  p: {targets: [{backend: 'demo:c'}]}\n").document.routing_policies[
+        "p"
+    ]
+    assert policy.circuit_breaker is not None
+    assert numbers(policy.circuit_breaker) == (5, 30.0, 15.0)
+    assert (policy.hedge, policy.sticky, policy.explore) == (None, "none", 0.05)
+    assert policy.targets[0].when is None
+
+
+@pytest.mark.parametrize(
+    ("written", "breaker", "hedge"),
+    [
+        ("circuit_breaker: off, hedge: off", None, None),
+        ("hedge: false", (5, 30.0, 15.0), None),
+        ("hedge: true", (5, 30.0, 15.0), (95, 0.2, 0.05)),
+        ("hedge: {}", (5, 30.0, 15.0), (95, 0.2, 0.05)),
+        ("hedge: {percentile: 50, min_delay: 1s, max_share: 1}", (5, 30.0, 15.0), (50, 1.0, 1.0)),
+        ("circuit_breaker: {failures: 1}", (1, 30.0, 15.0), None),
+        ("circuit_breaker: {window: 1m, cooldown: 1s}", (5, 60.0, 1.0), None),
+    ],
+)
+def test_a_breaker_and_a_hedge_are_a_word_or_a_mapping(
+    load_text: Load, written: str, breaker: tuple[float, ...] | None, hedge: tuple[float, ...] | None
+) -> None:
+    text = f"routing_policies:\n  p: {{{written}, targets: [{{backend: 'demo:c'}}]}}\n"
+    policy = load_text(HEAD + text).document.routing_policies["p"]
+    assert (policy.circuit_breaker and numbers(policy.circuit_breaker)) == breaker
+    assert (policy.hedge and numbers(policy.hedge)) == hedge
+
+
+def numbers(entry: CircuitBreaker | Hedge) -> tuple[float, ...]:
+    return tuple(entry.model_dump().values())
+
+
+@pytest.mark.parametrize("strategy", ["priority", "weighted", "latency", "cost"])
+@pytest.mark.parametrize("sticky", ["none", "conversation", "user"])
+def test_every_strategy_may_be_sticky(load_text: Load, strategy: str, sticky: str) -> None:
+    text = f"routing_policies:\n  p: {{strategy: {strategy}, sticky: {sticky}, targets: [{{backend: 'demo:c'}}]}}\n"
+    policy = load_text(HEAD + text).document.routing_policies["p"]
+    assert (policy.strategy, policy.sticky) == (strategy, sticky)

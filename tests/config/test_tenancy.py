@@ -20,7 +20,7 @@ def test_a_key_and_its_digest_are_the_same_key() -> None:
 
 def test_users_have_a_role_and_tenants_all_models_without_being_asked() -> None:
     assert (config.User().roles, config.User().status, config.User().api_keys) == (("tenant_user",), "active", ())
-    assert (config.Tenant().models, config.Tenant().status) == (("*",), "active")
+    assert (config.Tenant().models, config.Tenant().status, config.Tenant().weight) == (("*",), "active", 1)
 
 
 def test_a_whole_partner(load_text: Load) -> None:

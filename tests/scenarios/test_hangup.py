@@ -1,4 +1,4 @@
-"""The client leaves: the upstream sees it within a second, what was used is booked, and nothing stays in flight."""
+"""The client leaves: the upstream sees it within 250 ms, what was used is booked, and nothing stays in flight."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from support.faults import Play, begins
 from support.upstream import Call, Upstream, chunk
 from support.wire import Wire, request_bytes
 
-SECOND = 1.0
-"""How soon the upstream has to see it (contract section 3)."""
+SOON_S = 0.25
+"""How soon the upstream has to see it. The contract asks for a second (section 3)."""
+TRIES = 3
+"""The best of them counts: a loaded machine is late now and then, a gateway that waits for something is each time."""
 
 
 async def role_only(call: Call) -> None:
@@ -90,15 +92,30 @@ def ask(gateway: Gateway, wire: Wire, model: str, request_id: str, surface: str,
     wire.send(request_bytes(SURFACES[surface], body, gateway.admin_key, {"X-Request-ID": request_id}))
 
 
+def soon(leave: Callable[[int], float]) -> None:
+    """`leave` plays the case once, for the try of that number, and says how long it took until it was seen."""
+    took: list[float] = []
+    while len(took) < TRIES and min(took, default=SOON_S) >= SOON_S:
+        took.append(leave(len(took)))
+    assert min(took) < SOON_S, f"the hang-up was seen after {', '.join(f'{seconds:.3f} s' for seconds in took)}"
+
+
 @pytest.mark.parametrize("leave", ["hang_up", "reset"])
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize(("name", "play", "stream"), PHASES, ids=IDS)
 def test_the_client_leaves(
     gateway: Gateway, upstream: Upstream, name: str, play: Play, stream: bool, surface: str, leave: str
 ) -> None:
+    case = f"hangup-{name}-{'stream' if stream else 'whole'}-{surface}-{leave}"
     upstream.answer(play)
+    soon(lambda number: leaves(gateway, upstream, f"{case}-{number}", name, stream, surface, leave))
+
+
+def leaves(
+    gateway: Gateway, upstream: Upstream, request_id: str, name: str, stream: bool, surface: str, leave: str
+) -> float:
+    """Once; when the upstream saw it."""
     calls = len(upstream.calls)
-    request_id = f"hangup-{name}-{'stream' if stream else 'whole'}-{surface}-{leave}"
     with Wire(gateway.url) as wire:
         ask(gateway, wire, "m", request_id, surface, stream)
         until("the upstream is called", lambda: len(upstream.calls) > calls)
@@ -106,10 +123,9 @@ def test_the_client_leaves(
             wire.wait_for(b"two" if name == "between-words" else b"word")
         time.sleep(0.05)
         assert gateway.in_flight() == 1
-        left_at = getattr(wire, leave)()
+        left_at = float(getattr(wire, leave)())
     (call,) = upstream.calls[calls:]
     until("the upstream sees the hang-up", lambda: call.hung_up)
-    assert call.hung_up_at - left_at < SECOND
     until("nothing is in flight", lambda: gateway.in_flight() == 0)
     row = gateway.usage_of(request_id)
     assert (row["status"], row["estimated"]) == ("cancelled", True)
@@ -118,6 +134,7 @@ def test_the_client_leaves(
     assert row["cost"] != "0", "the upstream worked, so it is owed"
     assert [attempt["status"] for attempt in row["attempts"]] == ["cancelled"]
     assert row["latency_ms"] < 20_000
+    return call.hung_up_at - left_at
 
 
 def test_a_hang_up_ends_the_waiting_between_attempts(gateway: Gateway, upstream: Upstream) -> None:
@@ -151,21 +168,41 @@ def test_a_hang_up_gives_the_connection_back(gateway: Gateway, upstream: Upstrea
         assert gateway.post("/v1/inference/chat", body, timeout_s=2).status == 200
 
 
-def test_a_client_that_waits_for_a_free_connection_may_leave_too(gateway: Gateway, upstream: Upstream) -> None:
-    """It never reached the upstream, so it owes nothing."""
+@pytest.mark.parametrize("leave", ["hang_up", "reset"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_waits_in_the_provider_s_queue_may_leave_too(
+    gateway: Gateway, upstream: Upstream, stream: bool, leave: str
+) -> None:
+    """The upstream never sees it, also when a place is free again, and it owes nothing."""
     upstream.answer(faults.never_answer)
+    soon(lambda number: leaves_the_queue(gateway, upstream, f"hangup-queue-{stream}-{leave}-{number}", stream, leave))
+
+
+def leaves_the_queue(gateway: Gateway, upstream: Upstream, case: str, stream: bool, leave: str) -> float:
+    """Once; when the gateway has given the call up."""
     calls = len(upstream.calls)
     with Wire(gateway.url) as first, Wire(gateway.url) as second:
-        ask(gateway, first, "pool", "hangup-first-in-line", "native", stream=False)
+        ask(gateway, first, "pool", f"{case}-first", "native", stream=False)
         until("the upstream is called", lambda: len(upstream.calls) > calls)
-        ask(gateway, second, "pool", "hangup-second-in-line", "native", stream=False)
+        ask(gateway, second, "pool", f"{case}-second", "native", stream=stream)
         until("both are in flight", lambda: gateway.in_flight() == 2)
-        second.hang_up()
+        assert waiting(gateway) == 1
+        left_at = float(getattr(second, leave)())
         until("the second one is gone", lambda: gateway.in_flight() == 1)
+        took = time.monotonic() - left_at
+        assert waiting(gateway) == 0
         first.hang_up()
     until("nothing is in flight", lambda: gateway.in_flight() == 0)
+    time.sleep(0.05)
     assert len(upstream.calls) == calls + 1
-    assert gateway.usage_of("hangup-second-in-line")["status"] == "cancelled"
+    assert gateway.usage(request_id=f"{case}-second") == [], "it never reached an upstream"
+    return took
+
+
+def waiting(gateway: Gateway) -> int:
+    explained = gateway.get("/v1/routing/explain?model=pool&tenant=default").json()["data"]
+    count: int = explained["targets"][0]["queue"]["waiting"]
+    return count
 
 
 @pytest.mark.parametrize("leave", ["hang_up", "reset"])
@@ -174,6 +211,11 @@ def test_a_client_that_does_not_read_holds_the_upstream_back_and_may_leave(
     gateway: Gateway, upstream: Upstream, surface: str, leave: str
 ) -> None:
     """What it does not take is not piled up here: the upstream is slowed down instead."""
+    soon(lambda number: leaves_unread(gateway, upstream, f"hangup-unread-{surface}-{leave}-{number}", surface, leave))
+
+
+def leaves_unread(gateway: Gateway, upstream: Upstream, request_id: str, surface: str, leave: str) -> float:
+    """Once; when the upstream saw it."""
     taken: list[int] = []
 
     async def gush(call: Call) -> None:
@@ -184,19 +226,18 @@ def test_a_client_that_does_not_read_holds_the_upstream_back_and_may_leave(
 
     upstream.answer(gush)
     upstream.calls.clear()
-    request_id = f"hangup-unread-{surface}-{leave}"
     with Wire(gateway.url) as wire:
         ask(gateway, wire, "m", request_id, surface, stream=True)
         until("it flows", lambda: len(taken) > 10)
         until("it stops", lambda: stands_still(taken), 5)
         assert sum(taken) < 64_000_000
-        left_at = getattr(wire, leave)()
+        left_at = float(getattr(wire, leave)())
     until("the upstream sees the hang-up", lambda: upstream.calls[0].hung_up)
-    assert upstream.calls[0].hung_up_at - left_at < SECOND
     until("nothing is in flight", lambda: gateway.in_flight() == 0)
     row = gateway.usage_of(request_id)
     assert row["status"] == "cancelled"
     assert row["tokens_out"] > 1000
+    return upstream.calls[0].hung_up_at - left_at
 
 
 def stands_still(growing: list[int]) -> bool:

@@ -134,8 +134,10 @@ def seen() -> Seen:
 def yaml(upstream: str) -> str:
     price = '{input: "100", output: "200", request: "0.001"}'
     models = {"quick": ["quick"], "streamed": ["quick"], "failover": ["failing", "quick"], "endless": ["endless"]}
-    routes = {name: ", ".join(f'{{backend: "up:{each}"}}' for each in route) for name, route in models.items()}
-    lines = [f"  {name}: {{price: {price}, route: [{route}]}}" for name, route in routes.items()]
+    targets = {name: ", ".join(f'{{backend: "up:{each}"}}' for each in route) for name, route in models.items()}
+    # Every call of `failover` has to fail over, or the storm would have hardly a row of several attempts.
+    routes = {name: f"{{circuit_breaker: off, targets: [{listed}]}}" for name, listed in targets.items()}
+    lines = [f"  {name}: {{price: {price}, route: {route}}}" for name, route in routes.items()]
     return f"""
 providers:
   up: {{type: custom, base_url: "{upstream}/v1"}}

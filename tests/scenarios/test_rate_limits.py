@@ -100,7 +100,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    route = "{retries: 0, targets: [{backend: 'up:%s'}]}"
+    route = "{retries: 0, circuit_breaker: off, targets: [{backend: 'up:%s'}]}"
     models = "\n".join(f"  {name}: {{price: free, route: {route % name}}}" for name in ("m", *PLAYS))
     yaml_text = f"""
 server:

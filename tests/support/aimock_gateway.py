@@ -19,7 +19,7 @@ TARGETS = {
     "old-claude": "anthropic-like:claude-3-5-haiku-20241022",
     "locked-gpt": "openai-like-locked:gpt-4.1-mini",
     "locked-claude": "anthropic-like-locked:claude-sonnet-4-5",
-    # Each fault has a target of its own, so that no test suffers from the bad health that another left.
+    # Each fault has a target of its own, so that no test suffers from the pause that another's target asked for.
     **{f"gpt-{fault}": f"openai-like:fault-{fault}" for fault in FAULTS},
     **{f"claude-{fault}": f"anthropic-like:fault-{fault}" for fault in FAULTS},
 }
@@ -27,7 +27,8 @@ WRONG_KEY = "canary-not-the-upstream-key"
 
 
 def aimock_yaml(upstream: Aimock) -> str:
-    """Providers and models; nothing is retried, so that an upstream's error is what the caller reads."""
+    """Providers and models; nothing is retried and no failing target left alone, so that an upstream's error is what
+    the caller reads."""
     openai_like = {"type": "custom", "base_url": upstream.openai_base_url}
     anthropic_like = {"type": "anthropic", "base_url": upstream.anthropic_base_url}
     providers = {
@@ -40,7 +41,7 @@ def aimock_yaml(upstream: Aimock) -> str:
         name: {
             "price": {"input": "1.00", "output": "2.00"},
             "max_output_tokens": 4096,
-            "route": {"targets": [{"backend": target}], "retries": 0},
+            "route": {"targets": [{"backend": target}], "retries": 0, "circuit_breaker": "off"},
         }
         for name, target in TARGETS.items()
     }

@@ -23,6 +23,7 @@ from appliance.permissions import permissions_of
 from appliance.pipeline.operations import OPERATIONS
 from appliance.state import State
 from appliance.state.directory import Directory, digest_of
+from appliance.state.fair_queue import FairQueue, Slot
 from appliance.state.health import Health
 from appliance.state.journal import Journal, JournalFailed
 from appliance.state.ledger import Ledger
@@ -223,6 +224,15 @@ class FakePools:
         self.script = list(script)
         self.opened: list[tuple[str, str, Mapping[str, str], bytes]] = []
         self.uploads: list[Upload | None] = []
+        self.places: dict[str, FairQueue] = {}
+
+    def queue(self, name: str, at_once: int, size: int, generation: int = 0) -> FairQueue:
+        return self.places.setdefault(name, FairQueue(at_once, size))
+
+    @property
+    def in_use(self) -> int:
+        """Places that nobody gave back."""
+        return sum(queue.in_use for queue in self.places.values())
 
     async def open(
         self,
@@ -235,7 +245,10 @@ class FakePools:
         sent: Callable[[], None],
         method: str = "POST",
         upload: Upload | None = None,
+        slot: Slot | None = None,
     ) -> Upstream:
+        if slot:
+            slot.release()
         sent()
         self.opened.append((name, url, headers, body))
         self.uploads.append(upload)

@@ -120,6 +120,9 @@ MODALITIES = ("chat", "embedding", "image", "audio", "rerank")
 
 
 def models(price: str, backend: str, start: str = "") -> str:
-    """YAML lines: a frontend model per modality, named like it, with `start` before the name."""
-    route = f'{{retries: 0, targets: [{{backend: "{backend}"}}]}}'
+    """YAML lines: a frontend model per modality, named like it, with `start` before the name.
+
+    Their one backend model is asked however often it has failed: the matrices have it fail at every URL.
+    """
+    route = f'{{retries: 0, circuit_breaker: off, targets: [{{backend: "{backend}"}}]}}'
     return "\n".join(f"  {start}{name}: {{modality: {name}, price: {price}, route: {route}}}" for name in MODALITIES)

@@ -15,6 +15,7 @@ TALKING = [
     ("keys", "list"),
     ("keys", "revoke"),
     ("usage",),
+    ("explain",),
 ]
 LOCAL = [("serve",), ("check",), ("version",)]
 
@@ -59,7 +60,7 @@ def test_wrong_usage_is_one_line_and_2(tmp_path: Path, arguments: tuple[str, ...
 
 
 @pytest.mark.parametrize(
-    "arguments", [("chat", "-m", "hi"), ("chat",), ("keys", "list"), ("usage",), ("usage", "summary")]
+    "arguments", [("chat", "-m", "hi"), ("chat",), ("keys", "list"), ("usage",), ("usage", "summary"), ("reload",)]
 )
 def test_an_appliance_that_does_not_run_is_one_line_and_1(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     env = {"SCAIGRID_URL": f"http://127.0.0.1:{free_port()}", "SCAIGRID_API_KEY": "sgk_x"}

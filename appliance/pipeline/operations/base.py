@@ -18,6 +18,7 @@ from appliance.formats.native_units import usage_object
 from appliance.grid.prices import usd
 from appliance.pipeline.call import AttemptFailed, guarded, mismatch, open_upstream, read_whole
 from appliance.pipeline.peek import decoded, members
+from appliance.providers.refusal_reasons import reason_in
 from appliance.state import State
 
 
@@ -121,7 +122,7 @@ class Documents(ABC):
         attempt.upstream = upstream
         body = await read_whole(exchange, attempt, upstream)
         attempt.answer = self.understood(exchange, attempt, body)
-        exchange.usage = self.used(exchange, attempt)
+        attempt.usage = self.used(exchange, attempt)
 
     async def send(self, exchange: Exchange, attempt: Attempt, state: State) -> None:
         return
@@ -193,7 +194,8 @@ class Documents(ABC):
         except GatewayError as error:
             if error.code == "VALIDATION_ERROR":  # the answer says that the caller's request is at fault
                 message = guarded(attempt).scrub(error.message)
-                failure = Failure("caller", error.code, message, 200, param=error.param)
+                reason = reason_in(error.message)
+                failure = Failure("caller", error.code, message, 200, param=error.param, reason=reason)
                 raise AttemptFailed(failure) from error
             what = error.message if body.strip() else "an empty body"
             raise AttemptFailed(mismatch(attempt, what)) from error

@@ -18,6 +18,7 @@ from appliance.formats import FORMATS, passthrough
 from appliance.formats.base import Frame
 from appliance.formats.chat import (
     CONTENT_EVENTS,
+    ChatEvent,
     ChatReply,
     Failed,
     Finished,
@@ -42,6 +43,7 @@ from appliance.pipeline.call import (
     read_whole,
     too_slow,
 )
+from appliance.pipeline.pass_on import may_be_passed_on
 from appliance.pipeline.stream import UpstreamStream
 from appliance.state import State
 
@@ -57,9 +59,12 @@ async def fetch_whole(exchange: Exchange, attempt: Attempt, state: State) -> Non
     except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
         what = "an empty body" if not body.strip() else f"a body that is not JSON ({error})"
         raise AttemptFailed(mismatch(attempt, what)) from error
+    attempt.usage = attempt.reply.usage
+    choices = attempt.reply.choices
+    if choices and all(choice.finish_reason == "content_filter" and not _content(choice.parts) for choice in choices):
+        _leave_withheld(exchange, attempt)
     if attempt.passthrough:
         attempt.reply_body = body
-    exchange.usage = attempt.reply.usage
 
 
 async def begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> None:
@@ -78,10 +83,15 @@ async def begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> No
                 if not arrived:
                     raise AttemptFailed(mismatch(attempt, "a stream without any content"))
                 frames += arrived
-                for event in (event for frame in arrived for event in frame.meaning):
+                events = [event for frame in frames for event in frame.meaning]
+                for event in events:
                     if isinstance(event, Failed):
                         raise AttemptFailed(failed_inside(attempt, event))
+                    if isinstance(event, UsageSeen):
+                        attempt.usage = event.usage
                     begun = begun or isinstance(event, (*CONTENT_EVENTS, Finished))
+                if begun and _is_withheld(exchange, events):
+                    _leave_withheld(exchange, attempt)
     except TimeoutError:
         raise AttemptFailed(too_slow(attempt, "no content came in time")) from None
     except UpstreamCut as broken:
@@ -90,6 +100,30 @@ async def begin_stream(exchange: Exchange, attempt: Attempt, state: State) -> No
         raise AttemptFailed(mismatch(attempt, error.message)) from error
     stream.hold(frames)
     attempt.stream = stream
+
+
+def _content(parts: list[Part]) -> list[Part]:
+    """What a filter says in place of an answer is none of it."""
+    return [part for part in parts if not isinstance(part, RefusalPart)]
+
+
+def _is_withheld(exchange: Exchange, events: list[ChatEvent]) -> bool:
+    """A stream that ends before it began, by the provider's filter. Of several choices, others may still speak."""
+    ended = any(isinstance(event, Finished) and event.finish_reason == "content_filter" for event in events)
+    said = any(isinstance(event, CONTENT_EVENTS) and not isinstance(event, RefusalDelta) for event in events)
+    return ended and not said and exchange.n == 1
+
+
+def _leave_withheld(exchange: Exchange, attempt: Attempt) -> None:
+    """The provider's filter left nothing of the answer: where another model may serve the call instead, this is no
+    answer but a failed attempt, and what it cost is ours."""
+    if not may_be_passed_on(exchange, "content_filter"):
+        return
+    name = attempt.target.endpoint.name
+    usage = attempt.usage or exchange.operation.estimate(exchange, None)
+    attempt.backend_cost_nano = attempt.target.cost.cost(usage)
+    message = f"the content filter of provider {name} withheld the answer"
+    raise AttemptFailed(Failure("caller", "VALIDATION_ERROR", message, 200, reason="content_filter"))
 
 
 def note_whole(exchange: Exchange, reply: ChatReply) -> None:

@@ -70,7 +70,9 @@ class Embed(Documents):
         return msgspec.json.encode(embedding_openai.encode_request(part, upstream_model, _traits(attempt)))
 
     async def fetch(self, exchange: Exchange, attempt: Attempt, state: State) -> None:
-        room = asyncio.Semaphore(AT_A_TIME)
+        # No more parts at once than the provider serves: a call must not be turned away by its own parts.
+        at_once = exchange.grid.queues[attempt.target.endpoint.name].at_once
+        room = asyncio.Semaphore(min(AT_A_TIME, at_once))
 
         async def one(part: EmbeddingRequest) -> EmbeddingReply:
             async with room:
@@ -94,7 +96,7 @@ class Embed(Documents):
             attempt.answer = embedding.joined(attempt.parts, replies)
         except GatewayError as error:
             raise AttemptFailed(mismatch(attempt, error.message)) from error
-        exchange.usage = attempt.answer.usage
+        attempt.usage = attempt.answer.usage
 
     def encode(self, exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
         raise AssertionError("translate makes the bodies, one for each part")

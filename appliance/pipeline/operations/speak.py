@@ -72,7 +72,7 @@ class Speak(Documents):
         attempt.answer = sound = Sound(first)
         attempt.stream = sound
         # Tokens the audio does not tell: where the price counts them they are estimated, and marked.
-        exchange.usage = speech.usage(exchange.asked)
+        attempt.usage = speech.usage(exchange.asked)
 
     async def send(self, exchange: Exchange, attempt: Attempt, state: State) -> None:
         assert attempt.upstream and exchange.principal

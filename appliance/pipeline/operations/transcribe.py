@@ -61,8 +61,8 @@ class Transcribe(Documents):
         upstream = attempt.upstream = await open_upstream(exchange, attempt, state, self.name, b"")
         body = await read_whole(exchange, attempt, upstream)
         attempt.answer = self.understood(exchange, attempt, body)
-        exchange.usage = attempt.answer.usage
-        exchange.estimated = attempt.answer.estimated
+        attempt.usage = attempt.answer.usage
+        attempt.estimated = attempt.answer.estimated
 
     def decode_reply(self, exchange: Exchange, attempt: Attempt, body: bytes) -> TranscriptionReply:
         return transcription_reply.decode_reply(body, exchange.asked.response_format)

@@ -33,7 +33,7 @@ def refusal(body: Any) -> tuple[str, str]:
     assert caught.value.code == "VALIDATION_ERROR"
     details = caught.value.details or []
     assert caught.value.message == f"{details[0]['field']}: {details[0]['message']}"
-    return details[0]["field"], details[0]["message"]
+    return str(details[0]["field"]), str(details[0]["message"])
 
 
 def test_what_was_sent_is_known_apart_from_what_has_its_default() -> None:
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_named_and_said(body: Any, field: str, words: str) -> N
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(GatewayError) as caught:
         read(call_of({"status": 1, "x" * 500: 2}), Members)
-    fields = [detail["field"] for detail in caught.value.details or []]
+    fields = [str(detail["field"]) for detail in caught.value.details or []]
     assert fields[:2] == ["slug", "status"]
     assert len(fields[2]) == 100
     assert len(json.dumps(caught.value.body())) < 2000

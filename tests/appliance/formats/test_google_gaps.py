@@ -16,7 +16,7 @@ def _refused(model: str = "gemini-2.5-flash", **members: Any) -> list[str]:
     try:
         refuse_gaps(ChatRequest("front", **members), model)
     except GatewayError as error:
-        return [detail["field"] for detail in error.details or []]
+        return [str(detail["field"]) for detail in error.details or []]
     return []
 
 

@@ -40,7 +40,7 @@ def refused(request: ChatRequest, quirks: Quirks) -> dict[str, str]:
     try:
         refuse_uncarriable(request, quirks, "m")
     except GatewayError as error:
-        return {detail["field"]: detail["message"] for detail in error.details or []}
+        return {str(detail["field"]): str(detail["message"]) for detail in error.details or []}
     return {}
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.grid.compile import EVERYTHING, budgets, compile_grid, key_id_of, people, recompile_tenants
-from appliance.grid.grid import Policy
+from appliance.grid.conditions import Facts
+from appliance.grid.grid import Breaker, Fallback, Hedge, Policy, Queue
 from appliance.grid.prices import NANO, Price, Rates
 from appliance.grid.tenants import allowed
 from appliance.limits import Budget, Limits
@@ -233,6 +234,52 @@ models:
     assert cheap.targets[0].endpoint is dear.targets[0].endpoint
 
 
+def test_a_policy_that_says_nothing_has_a_breaker_and_neither_hedges_nor_sticks() -> None:
+    policy = grid_of_targets("a:x").models["m"].policy
+    assert (policy.breaker, policy.hedge, policy.sticky, policy.explore) == (Breaker(5, 30.0, 15.0), None, "none", 0.05)
+    assert policy.targets[0].when is None
+
+
+def test_a_policy_takes_what_is_written() -> None:
+    written = "circuit_breaker: {failures: 2, cooldown: 1m}, hedge: {percentile: 90, max_share: 0.5}, sticky: user"
+    policy = grid_of_targets("a:x", policy=f"strategy: latency, explore: 0.1, {written}").models["m"].policy
+    assert (policy.strategy, policy.explore, policy.sticky) == ("latency", 0.1, "user")
+    assert (policy.breaker, policy.hedge) == (Breaker(2, 30.0, 60.0), Hedge(90, 0.2, 0.5))
+
+
+def test_a_breaker_can_be_switched_off_and_a_hedge_on() -> None:
+    policy = grid_of_targets("a:x", "b:x", policy="circuit_breaker: off, hedge: true").models["m"].policy
+    assert (policy.breaker, policy.hedge) == (None, Hedge(95, 0.2, 0.05))
+
+
+def test_a_condition_is_compiled() -> None:
+    grid = grid_of_targets('{backend: "a:x", when: {tenants: ["ac*"], input_tokens: {max: 5}}}', "b:x")
+    condition = grid.models["m"].policy.targets[0].when
+    assert condition
+    assert condition.holds(Facts(tenant="acme", input_tokens=5))
+    assert condition.unmet(Facts(tenant="beta", input_tokens=5)) == "the tenant is not ac*"
+    assert condition.unmet(Facts(tenant="acme", input_tokens=6)) == "the input is longer than 5 tokens"
+
+
+@pytest.mark.parametrize("strategy", ["latency", "cost"])
+def test_a_plain_list_is_no_order_for_strategies_that_make_their_own(strategy: str) -> None:
+    policy = grid_of_targets("a:x", "b:x", policy=f"strategy: {strategy}").models["m"].policy
+    assert priorities(policy) == [("a:x", 1, 1), ("b:x", 1, 1)]
+
+
+def test_fallbacks_are_names_of_models() -> None:
+    grid = make_grid(
+        """
+providers: {p: {type: demo}}
+models:
+  small: {price: free, fallback: {context_window: large}, route: [{backend: "p:x"}]}
+  large: {price: free, route: [{backend: "p:x"}]}
+"""
+    )
+    assert grid.models["small"].fallback == Fallback("large", "")
+    assert grid.models["large"].fallback == Fallback()
+
+
 # -- models and endpoints ---------------------------------------------------------------------------------------------
 
 
@@ -284,6 +331,18 @@ def test_the_grid_says_where_it_comes_from() -> None:
 def test_an_unconfigured_provider_says_why() -> None:
     loaded = load_yaml('providers: {p: {type: openai, api_key: "${env:NO_SUCH}"}}\n')
     assert compile_grid(loaded, 1).endpoints["p"].unconfigured == "environment variable NO_SUCH is not set"
+
+
+def test_each_provider_has_a_queue_and_those_that_ask_for_it_are_probed() -> None:
+    grid = make_grid(
+        """
+providers:
+  usual: {type: demo}
+  small: {type: custom, base_url: "http://x.test/v1", max_connections: 2, queue: {size: 5, wait: 1s}, probe: {}}
+"""
+    )
+    assert grid.queues == {"usual": Queue(256, 100, 30.0), "small": Queue(2, 5, 1.0)}
+    assert grid.probes == {"small": 30.0}
 
 
 # -- tenants ----------------------------------------------------------------------------------------------------------
@@ -346,6 +405,18 @@ def test_the_default_tenant_may_be_written_down_and_then_holds_what_is_written()
     )
     tenant = grid.tenants["default"]
     assert (tenant.models, tenant.display_name, tenant.partner_id) == (frozenset(), "Ours", "default")
+
+
+def test_a_tenant_has_its_weight_also_after_others_were_made_at_run_time() -> None:
+    text = """
+providers: {p: {type: demo}}
+partners: {one: {tenants: {heavy: {weight: 7}, usual: {}}}}
+"""
+    loaded = load_yaml(text)
+    overlay = Overlay({}, {"made": MadeTenant("made", "one")})
+    for grid in (compile_grid(loaded, 1, overlay), recompile_tenants(make_grid(text), loaded, 2, overlay)):
+        weights = {name: tenant.weight for name, tenant in grid.tenants.items()}
+        assert weights == {"default": 1, "heavy": 7, "usual": 1, "made": 1}
 
 
 # -- people -----------------------------------------------------------------------------------------------------------

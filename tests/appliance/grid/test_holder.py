@@ -58,6 +58,30 @@ def test_the_current_generation_never_retires_however_often_it_runs_empty() -> N
     assert retired == []
 
 
+def test_what_lives_is_the_current_grid_and_those_with_somebody_inside() -> None:
+    holder = Holder(Generation(grid(1)))
+    first = holder.enter()
+    holder.swap(Generation(grid(2)))
+    holder.swap(Generation(grid(3)))
+    assert holder.living() == [grid(3), grid(1)]
+    second = holder.enter()
+    holder.swap(Generation(grid(4)))
+    assert holder.living() == [grid(4), grid(1), grid(3)]
+    first.leave()
+    assert holder.living() == [grid(4), grid(3)]
+    second.leave()
+    assert holder.living() == [grid(4)]
+
+
+def test_a_grid_that_is_let_go_does_not_live() -> None:
+    seen: list[list[Grid]] = []
+    holder = Holder(Generation(grid(1), lambda _: seen.append(holder.living())))
+    inside = holder.enter()
+    holder.swap(Generation(grid(2)))
+    inside.leave()
+    assert seen == [[grid(2)]]
+
+
 def test_leaving_more_often_than_entering_is_our_mistake() -> None:
     with pytest.raises(AssertionError):
         Generation(grid(1)).leave()

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from appliance.errors import GatewayError
-from appliance.exchange import Attempt, ConnectFailed, UpstreamCut
+from appliance.exchange import Attempt, ConnectFailed, Exchange, Failure, UpstreamCut
 from appliance.pipeline import call as call_file
 from appliance.pipeline.admit import admit
 from appliance.pipeline.call import call
+from appliance.pipeline.route import rule_of
 from appliance.pipeline.translate import translate
+from appliance.state import State
+from appliance.state.health import Permit
 from appliance.state.tokens import TokenRefused
 from support.build import FakePools, FakeUpstream, chat_body, journal_of, make_exchange, make_grid, make_state
 from support.line import FOR_EVER, GRID, SECRET_OF_ONE, called, failed, whole
+from support.routing_line import RoutedPools, Turn, refuses, says, silent, vectors
 
 # -- an answer --------------------------------------------------------------------------------------------------------
 
@@ -27,8 +31,7 @@ async def test_a_whole_answer_is_read_understood_and_its_connection_given_back()
     answered, exchange, attempt, state = await called(upstream)
     assert answered is True
     assert attempt.reply
-    assert exchange.answered is attempt
-    assert exchange.usage == attempt.reply.usage
+    assert attempt.usage == attempt.reply.usage
     assert attempt.dispatched
     assert attempt.sent
     assert upstream.closed
@@ -291,3 +294,202 @@ async def test_the_caller_s_headers_go_to_his_own_dialect_only(surface: str, sen
     assert ("X-Beta" in headers) is sent
     assert headers["Authorization"] == f"Bearer {SECRET_OF_ONE}", "ours are not replaced by the caller's"
     assert headers["Content-Type"] == "application/json"
+
+
+# -- a place at the provider ------------------------------------------------------------------------------------------
+
+PLACES = make_grid(
+    """
+providers:
+  one:
+    type: custom
+    base_url: http://one.test/v1
+    max_connections: 1
+    queue: {size: 2, wait: 200ms}
+    timeouts: {first_byte: 100ms, idle: 50ms, total: 400ms}
+  two: {type: custom, base_url: "http://two.test/v1", max_connections: 1, queue: {size: 0}}
+  ten: {type: qwen, base_url: "http://ten.test/v1", api_key: secret-of-ten, max_connections: 2}
+  demo: {type: demo}
+models:
+  m: {price: free, route: [{backend: "one:a"}]}
+  strict:
+    price: free
+    route: {circuit_breaker: {failures: 1, window: 30s, cooldown: 15s}, targets: [{backend: "one:a"}]}
+  none-waits: {price: free, route: [{backend: "two:a"}]}
+  hurried: {price: free, route: {deadline: 60ms, targets: [{backend: "one:a"}]}}
+  vectors: {modality: embedding, price: free, route: [{backend: "ten:v4"}]}
+  demo:
+    price: free
+    route: {circuit_breaker: {failures: 1, window: 30s, cooldown: 15s}, targets: [{backend: "demo:x"}]}
+partners: {reseller: {tenants: {acme: {}}}}
+"""
+)
+
+
+def waiting(
+    *turns: Turn, model: str = "m", operation: str = "chat", body: bytes | None = None, **changes: Any
+) -> tuple[Exchange, Attempt, State, RoutedPools]:
+    """An attempt that is about to be made."""
+    target = PLACES.models[model].policy.targets[0]
+    pools = RoutedPools({target.endpoint.name: list(turns)})
+    state = make_state(pools=pools)
+    clock = asyncio.get_running_loop().time
+    body = body or chat_body(model, **changes)
+    exchange = make_exchange(PLACES, body, surface="openai", operation=operation, clock=clock)
+    admit(exchange, state)
+    permit = state.health.permit(target.backend, rule_of(PLACES.models[model].policy), clock())
+    assert isinstance(permit, Permit)
+    attempt = Attempt(1, target, permit=permit)
+    assert translate(exchange, attempt)
+    return exchange, attempt, state, pools
+
+
+ENDINGS: dict[str, Turn] = {
+    "answered": says(),
+    "refused": refuses(400),
+    "broken": refuses(500),
+    "refused with an endless body": Turn(FakeUpstream(*[b"x" * 1000] * 1000, status=503)),
+    "no connection": Turn(ConnectFailed("refused")),
+    "no HTTP": Turn(UpstreamCut("garbage")),
+    "no first byte": Turn(FakeUpstream(), FOR_EVER),
+    "garbage": Turn(FakeUpstream(b"It works!")),
+    "stalled": Turn(FakeUpstream(b'{"id"', FOR_EVER)),
+    "cut": Turn(FakeUpstream(b'{"id"', UpstreamCut("reset"))),
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_every_ending_gives_the_place_back(how: str) -> None:
+    exchange, attempt, state, pools = waiting(ENDINGS[how])
+    assert await call(exchange, attempt, state) is (how == "answered")
+    assert (pools.in_use, pools.under_way) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["journal", "hang-up", "fault"])
+async def test_an_ending_on_our_side_gives_the_place_back_too(how: str) -> None:
+    turn = Turn(ZeroDivisionError()) if how == "fault" else silent()
+    exchange, attempt, state, pools = waiting(turn)
+    journal_of(state).failing = how == "journal"
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    await asyncio.sleep(0.02)
+    if how == "hang-up":
+        assert pools.in_use == 1
+        task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() or task.exception()
+    assert (pools.in_use, pools.under_way) == (0, 0)
+
+
+async def test_a_stream_keeps_its_place_until_it_is_closed() -> None:
+    exchange, attempt, state, pools = waiting(says(stream=True), stream=True)
+    assert await call(exchange, attempt, state)
+    assert pools.in_use == 1
+    assert attempt.upstream
+    attempt.upstream.close()
+    attempt.upstream.close()
+    assert pools.in_use == 0
+
+
+async def test_a_call_waits_for_its_place_and_nothing_is_noted_before_it_has_it() -> None:
+    exchange, attempt, state, pools = waiting(says())
+    place = await pools.queue("one", 1, 2).slot("other", 1, 10)
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    await asyncio.sleep(0.05)
+    assert (attempt.dispatched, journal_of(state).begun, pools.asked) == (False, [], [])
+    place.release()
+    assert await task
+    assert attempt.latency_ms < 45, "the wait is ours, not the upstream's"
+
+
+async def test_who_hangs_up_while_he_waits_for_a_place_leaves_no_trace() -> None:
+    exchange, attempt, state, pools = waiting(says())
+    queue = pools.queue("one", 1, 2)
+    place = await queue.slot("other", 1, 10)
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    await asyncio.sleep(0.02)
+    assert queue.waiting == 1
+    task.cancel()
+    await asyncio.wait([task])
+    assert (queue.waiting, queue.in_use, attempt.dispatched) == (0, 1, False)
+    place.release()
+    assert queue.in_use == 0
+
+
+async def refused_for_want_of_room(model: str = "m", *, hedge: bool = False) -> tuple[Failure, float]:
+    """The only place is taken for ever. The failure, and after how many seconds it came."""
+    exchange, attempt, state, pools = waiting(model=model)
+    attempt.hedge = hedge
+    endpoint = attempt.target.endpoint.name
+    terms = PLACES.queues[endpoint]
+    await pools.queue(endpoint, terms.at_once, terms.size).acquire()
+    begun = asyncio.get_running_loop().time()
+    assert not await call(exchange, attempt, state)
+    assert attempt.failure
+    assert exchange.busy is attempt.failure
+    assert (attempt.dispatched, exchange.attempts, pools.asked, pools.in_use) == (False, [], [], 1)
+    return attempt.failure, asyncio.get_running_loop().time() - begun
+
+
+@pytest.mark.parametrize(
+    ("model", "hedge", "seconds"),
+    [("m", False, 0.2), ("hurried", False, 0.06), ("none-waits", False, 0), ("m", True, 0)],
+    ids=["the queue's wait", "the deadline", "size 0", "a hedge"],
+)
+async def test_nobody_waits_longer_than_he_may(model: str, hedge: bool, seconds: float) -> None:
+    failure, waited_s = await refused_for_want_of_room(model, hedge=hedge)
+    assert seconds - 0.02 <= waited_s < seconds + 0.1
+    assert (failure.kind, failure.code) == ("busy", "BACKEND_RATE_LIMITED")
+    assert failure.retry_after
+    assert failure.retry_after >= 1
+
+
+async def test_of_two_busy_providers_the_shorter_wait_is_told() -> None:
+    exchange, attempt, state, pools = waiting(model="none-waits")
+    await pools.queue("two", 1, 0).acquire()
+    exchange.busy = Failure("busy", "BACKEND_RATE_LIMITED", "busy", retry_after=0.5)
+    assert not await call(exchange, attempt, state)
+    assert exchange.busy.retry_after == 0.5
+
+
+@pytest.mark.parametrize("probe", [False, True])
+async def test_a_backend_that_failed_while_a_call_waited_is_not_run_into(probe: bool) -> None:
+    exchange, attempt, state, pools = waiting(says(), model="strict")
+    place = await pools.queue("one", 1, 2).slot("other", 1, 10)
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    await asyncio.sleep(0.02)
+    now, rule = exchange.clock(), rule_of(PLACES.models["strict"].policy)
+    failed = state.health.permit("one:a", rule, now)
+    state.health.finished(failed, "timeout", now)  # type: ignore[arg-type]
+    assert attempt.permit
+    attempt.permit.lease = int(probe)
+    place.release()
+    assert await task is probe, "a probe is there to find out"
+    assert pools.in_use == 0
+    if not probe:
+        assert attempt.failure
+        assert (attempt.failure.kind, attempt.failure.code) == ("busy", "MODEL_UNAVAILABLE")
+        assert (attempt.dispatched, pools.asked, journal_of(state).begun) == (False, [], [])
+        assert exchange.held_back_s == pytest.approx(15, abs=0.5)
+
+
+async def test_a_provider_in_this_process_has_places_enough_and_is_left_alone_too() -> None:
+    exchange, attempt, state, pools = waiting(model="demo")
+    attempt.delay_s = 0.02
+    task = asyncio.ensure_future(call(exchange, attempt, state))
+    now, rule = exchange.clock(), rule_of(PLACES.models["demo"].policy)
+    state.health.finished(state.health.permit("demo:x", rule, now), "timeout", now)  # type: ignore[arg-type]
+    assert not await task
+    assert pools.places == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_each_part_of_a_long_list_has_a_place_of_its_own(fails: bool) -> None:
+    """Four parts and two places: nobody waits for himself."""
+    last = refuses(500, 0.01) if fails else vectors(0.01, count=5)
+    turns = [vectors(0.01, count=10), vectors(0.01, count=10), vectors(0.01, count=10), last]
+    body = json.dumps({"model": "vectors", "input": [str(number) for number in range(35)]}).encode()
+    exchange, attempt, state, pools = waiting(*turns, model="vectors", operation="embed", body=body)
+    assert await call(exchange, attempt, state) is not fails
+    assert len(pools.asked) == 4
+    assert pools.most_at_once == 2
+    assert (pools.in_use, pools.under_way, pools.places["ten"].waiting) == (0, 0, 0)

@@ -69,7 +69,7 @@ async def test_every_answer_names_backend_and_attempts(surface: str, stream: boo
     state = with_pieces(*text_stream("a")) if stream else whole()
     client, _ = await answered(surface, state, stream=stream)
     told = {name: value for name, value in client.headers.items() if "Ratelimit" not in name}
-    assert told == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "1"}
+    assert told == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "1", "X-Scaigrid-Generation": "1"}
 
 
 @BOTH
@@ -109,7 +109,7 @@ async def test_an_error_has_the_surface_s_body_and_retry_after(surface: str) -> 
     exchange.error = GatewayError("BACKEND_RATE_LIMITED", "slow down", retry_after=2.2)
     await close(exchange, make_state())
     client = client_of(exchange)
-    assert (client.status, client.headers) == (429, {"Retry-After": "3"})
+    assert (client.status, client.headers) == (429, {"Retry-After": "3", "X-Scaigrid-Generation": "1"})
     error = client.json()["error"]
     assert error["message"] == "slow down"
     assert error["code"] == {"native": "BACKEND_RATE_LIMITED", "openai": "rate_limit_exceeded"}[surface]
@@ -117,10 +117,14 @@ async def test_an_error_has_the_surface_s_body_and_retry_after(surface: str) -> 
 
 def test_a_failed_call_names_the_last_backend_that_was_asked() -> None:
     exchange = make_exchange(GRID)
-    assert headers(exchange) == {}
+    assert headers(exchange) == {"X-Scaigrid-Generation": "1"}
     (target,) = GRID.models["m"].policy.targets
     exchange.attempts = [make_attempt(target, place, failure=failure("timeout")) for place in (1, 2)]
-    assert headers(exchange) == {"X-Scaigrid-Backend": "one:a", "X-Scaigrid-Attempts": "2"}
+    assert headers(exchange) == {
+        "X-Scaigrid-Backend": "one:a",
+        "X-Scaigrid-Attempts": "2",
+        "X-Scaigrid-Generation": "1",
+    }
 
 
 @BOTH
@@ -133,5 +137,6 @@ async def test_a_refusal_tells_the_rate_limit_too(surface: str) -> None:
         "X-Scaigrid-Ratelimit-Limit": "60",
         "X-Scaigrid-Ratelimit-Remaining": "0",
         "X-Scaigrid-Ratelimit-Reset": "1700000018",
+        "X-Scaigrid-Generation": "1",
         "Retry-After": "5",
     }

@@ -10,18 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import GatewayError, invalid
 from appliance.exchange import Attempt, Exchange, Failure, FailureKind
-from appliance.grid.compile import compile_grid
 from appliance.grid.grid import Grid
-from appliance.pipeline.route import BACKOFF_S, MAX_WAIT_S, exhausted, route
+from appliance.pipeline.exhausted import exhausted
+from appliance.pipeline.route import BACKOFF_S, MAX_WAIT_S, Route, rule_of
 from appliance.state import State
+from appliance.state.health import Permit
 from support.build import (
     Clock,
     failure,
     grid_of_targets,
-    load_yaml,
-    make_attempt,
     make_exchange,
     make_grid,
     make_state,
@@ -37,6 +35,7 @@ def ready(grid: Grid) -> Exchange:
     exchange.model = grid.models["m"]
     exchange.model_name = "m"
     exchange.deadline_at = exchange.received_at + exchange.model.policy.deadline_s
+    exchange.most_attempts = 1 + exchange.model.policy.retries
     return exchange
 
 
@@ -53,7 +52,7 @@ def drive(exchange: Exchange, state: State, failures: Iterable[Failure]) -> list
     """All attempts that `route` makes; time passes while it asks for a pause. Fails when it outlasts `failures`."""
     attempts = []
     left = iter(failures)
-    for attempt in route(exchange, state):
+    for attempt in Route(exchange, state):
         clock = exchange.clock
         assert isinstance(clock, Clock)
         clock.advance(attempt.delay_s)
@@ -96,7 +95,7 @@ def test_targets_are_asked_in_order_and_then_again_until_the_budget_is_spent(
 def test_nothing_is_asked_after_an_answer() -> None:
     grid = grid_of_targets("a:x", "b:x")
     exchange, state = ready(grid), make_state()
-    line = route(exchange, state)
+    line = iter(Route(exchange, state))
     fail(exchange, state, next(line), failure("timeout"))
     assert next(line).target.backend == "b:x"
     line.close()  # type: ignore[attr-defined]
@@ -130,7 +129,7 @@ def test_pauses_differ_so_that_callers_do_not_come_back_all_at_once() -> None:
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_each_kind_with_everything_retried(kind: str) -> None:
     attempts = drive(ready(grid_of_targets("a:x", "b:x", policy="retries: 3")), make_state(), for_ever(kind))
-    expected = {"caller": "a", "canceled": "a", "operator": "a b", "quota": "a b"}
+    expected = {"caller": "a", "canceled": "a", "operator": "a b", "quota": "a b", "busy": "a b"}
     assert backends(attempts) == expected.get(kind, "a b a b")
 
 
@@ -165,7 +164,7 @@ def test_the_caller_s_fault_ends_it_wherever_it_comes() -> None:
 def test_a_target_that_cannot_carry_the_request_costs_no_attempt() -> None:
     exchange, state = ready(grid_of_targets("a:x", "b:x", "c:x", policy="retries: 1")), make_state()
     asked = []
-    for attempt in route(exchange, state):
+    for attempt in Route(exchange, state):
         asked.append((attempt.target.backend, attempt.number))
         if attempt.target.backend == "a:x":
             attempt.failure = failure("caller", "VALIDATION_ERROR")  # as `translate` leaves it: not dispatched
@@ -177,7 +176,7 @@ def test_a_target_that_cannot_carry_the_request_costs_no_attempt() -> None:
 def test_a_model_whose_targets_all_cannot_carry_the_request_ends() -> None:
     exchange, state = ready(grid_of_targets("a:x", "b:x", policy="retries: 9")), make_state()
     asked = 0
-    for attempt in route(exchange, state):
+    for attempt in Route(exchange, state):
         attempt.failure = failure("caller", "VALIDATION_ERROR")
         asked += 1
     assert asked == 2
@@ -241,7 +240,7 @@ def test_in_later_rounds_too_the_spared_one_is_asked_last() -> None:
 
 def test_no_attempt_begins_after_the_deadline() -> None:
     exchange, state = ready(grid_of_targets("a:x", "b:x", policy="deadline: 10s")), make_state()
-    line = route(exchange, state)
+    line = iter(Route(exchange, state))
     first = next(line)
     assert isinstance(exchange.clock, Clock)
     exchange.clock.advance(10)
@@ -252,7 +251,7 @@ def test_no_attempt_begins_after_the_deadline() -> None:
 def test_a_timer_that_fires_a_moment_early_begins_nothing_more() -> None:
     """Timers count in milliseconds: the one that ends an attempt at the deadline may fire just before it."""
     exchange, state = ready(grid_of_targets("a:x", "b:x", policy="deadline: 10s")), make_state()
-    line = route(exchange, state)
+    line = iter(Route(exchange, state))
     first = next(line)
     assert isinstance(exchange.clock, Clock)
     exchange.clock.advance(9.999)
@@ -262,12 +261,153 @@ def test_a_timer_that_fires_a_moment_early_begins_nothing_more() -> None:
 
 def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     exchange, state = ready(grid_of_targets("a:x", policy="retries: 5, deadline: 10s")), make_state()
-    line = route(exchange, state)
+    line = iter(Route(exchange, state))
     first = next(line)
     assert isinstance(exchange.clock, Clock)
     exchange.clock.advance(9.99)
     fail(exchange, state, first, failure("timeout"))
     assert list(line) == []
+
+
+def test_a_wait_for_a_place_counts_against_the_deadline() -> None:
+    """The first target's provider was full until the deadline; the next one is not begun with after it."""
+    exchange, state = ready(grid_of_targets("a:x", "b:x", policy="deadline: 10s")), make_state()
+    line = iter(Route(exchange, state))
+    first = next(line)
+    assert isinstance(exchange.clock, Clock)
+    exchange.clock.advance(10)
+    first.failure = exchange.busy = failure("busy", "BACKEND_RATE_LIMITED", retry_after=3.0)
+    assert list(line) == []
+    assert exhausted(exchange).code == "BACKEND_RATE_LIMITED"
+
+
+def test_a_provider_that_is_busy_costs_no_attempt_and_is_not_asked_again() -> None:
+    exchange, state = ready(grid_of_targets("a:x", "b:x", policy="retries: 2")), make_state()
+    asked = []
+    for attempt in Route(exchange, state):
+        asked.append((attempt.target.backend, attempt.number))
+        if attempt.target.backend == "a:x":
+            attempt.failure = exchange.busy = failure("busy", "BACKEND_RATE_LIMITED")  # not dispatched
+        else:
+            fail(exchange, state, attempt, failure("timeout"))
+    assert asked == [("a:x", 1), ("b:x", 1), ("b:x", 2), ("b:x", 3)]
+
+
+# -- beside: a second attempt at once ---------------------------------------------------------------------------------
+
+
+def begun(policy: str = "", targets: str = "a b c") -> tuple[Exchange, State, Route, Iterator[Attempt], Attempt]:
+    """The first attempt is under way."""
+    grid = grid_of_targets(*(f"{name}:x" for name in targets.split()), policy=policy)
+    exchange, state = ready(grid), make_state()
+    route = Route(exchange, state)
+    line = iter(route)
+    first = next(line)
+    first.dispatched = True
+    exchange.attempts.append(first)
+    return exchange, state, route, line, first
+
+
+def test_the_next_target_is_asked_beside() -> None:
+    _, _, route, _, first = begun()
+    second = route.beside()
+    assert second
+    assert (second.target.backend, second.number, second.hedge, second.delay_s) == ("b:x", 2, True, 0)
+    assert not first.hedge
+
+
+@pytest.mark.parametrize(("policy", "targets"), [("retries: 0", "a b"), ("", "a")], ids=["no attempt left", "alone"])
+def test_nobody_is_asked_beside(policy: str, targets: str) -> None:
+    _, _, route, _, _ = begun(policy, targets)
+    assert route.beside() is None
+
+
+def test_nobody_is_asked_beside_when_the_deadline_is_here() -> None:
+    exchange, _, route, _, _ = begun("deadline: 10s")
+    assert isinstance(exchange.clock, Clock)
+    exchange.clock.advance(9.999)
+    assert route.beside() is None
+
+
+@pytest.mark.parametrize("how", ["spared", "open", "half-open", "full"])
+async def test_who_is_not_well_or_has_no_room_is_not_asked_beside(how: str) -> None:
+    exchange, state, route, _, _ = begun("circuit_breaker: {failures: 1, window: 30s, cooldown: 10s}")
+    now = exchange.clock()
+    if how == "spared":
+        state.health.spare("b:x", now, 30)
+    elif how == "full":
+        await state.pools.queue("b", 1, 0).acquire()
+    else:
+        rule = rule_of(exchange.grid.models["m"].policy)
+        permit = state.health.permit("b:x", rule, now)
+        state.health.finished(permit, "timeout", now)  # type: ignore[arg-type]
+        assert isinstance(exchange.clock, Clock)
+        exchange.clock.advance(11 if how == "half-open" else 0)
+    second = route.beside()
+    assert second
+    assert second.target.backend == "c:x"
+    if how == "half-open":
+        permit = state.health.permit("b:x", rule_of(exchange.grid.models["m"].policy), exchange.clock())
+        assert isinstance(permit, Permit)
+        assert permit.lease, "the probe is still to be had"
+
+
+def test_who_was_passed_over_beside_may_still_be_asked_when_the_race_is_lost() -> None:
+    exchange, state, route, line, first = begun("retries: 5")
+    state.health.spare("b:x", exchange.clock(), 30)
+    second = route.beside()
+    assert second
+    second.dispatched = True
+    exchange.attempts.append(second)
+    first.failure = second.failure = failure("server_error")
+    assert next(line).target.backend == "b:x"
+
+
+def test_after_a_race_that_both_lost_both_may_be_asked_again() -> None:
+    exchange, state, route, line, first = begun("retries: 4")
+    second = route.beside()
+    assert second
+    second.dispatched = True
+    exchange.attempts.append(second)
+    first.failure = second.failure = failure("server_error")
+    rest = []
+    for attempt in line:
+        fail(exchange, state, attempt, failure("server_error"))
+        rest.append(attempt)
+    assert backends(rest) == "c a b"
+
+
+@pytest.mark.parametrize("kinds", [("caller", "server_error"), ("server_error", "caller"), ("timeout", "canceled")])
+def test_one_failure_that_is_final_ends_it_for_both(kinds: tuple[str, str]) -> None:
+    exchange, _, route, line, first = begun()
+    second = route.beside()
+    assert second
+    second.dispatched = True
+    exchange.attempts.append(second)
+    first.failure, second.failure = failure(kinds[0]), failure(kinds[1])
+    assert list(line) == []
+
+
+def test_one_that_was_cut_off_in_a_race_needs_no_failure() -> None:
+    exchange, _, route, line, first = begun()
+    second = route.beside()
+    assert second
+    second.dispatched = second.lost = True
+    exchange.attempts.append(second)
+    first.failure = failure("caller")
+    assert list(line) == []
+
+
+def test_one_that_was_not_made_gives_its_leave_back() -> None:
+    _, _, route, line, first = begun("retries: 4")
+    second = route.beside()
+    assert second
+    assert second.permit
+    first.failure = failure("timeout")
+    following = next(line)
+    assert second.permit.ended
+    assert following.target.backend == "c:x"
+    assert following.number == 2
 
 
 # -- whatever happens -------------------------------------------------------------------------------------------------
@@ -298,7 +438,7 @@ def test_the_rules_hold_for_any_course_of_failures(
     clock = exchange.clock
     assert isinstance(clock, Clock)
     attempts: list[Attempt] = []
-    for attempt, (kind, wait, seconds) in zip(route(exchange, state), failures, strict=False):
+    for attempt, (kind, wait, seconds) in zip(Route(exchange, state), failures, strict=False):
         assert 0 <= attempt.delay_s <= MAX_WAIT_S
         assert not attempts or clock() + attempt.delay_s < exchange.deadline_at
         clock.advance(attempt.delay_s + seconds)
@@ -308,66 +448,12 @@ def test_the_rules_hold_for_any_course_of_failures(
     for before, attempt in itertools.combinations(attempts, 2):
         if before.target is attempt.target:
             assert before.failure
-            assert before.failure.kind not in ("operator", "quota")
+            assert before.failure.kind not in ("operator", "quota", "busy")
     for attempt in attempts[:-1]:
         assert attempt.failure
-        assert attempt.failure.kind in retry_on | {"operator", "quota"}
+        assert attempt.failure.kind in retry_on | {"operator", "quota", "busy"}
     first_round = [attempt.target.backend for attempt in attempts[:targets]]
     assert len(set(first_round)) == len(first_round), "everybody is asked once before anybody is asked twice"
-
-
-# -- exhausted --------------------------------------------------------------------------------------------------------
-
-
-def test_the_caller_sees_the_last_failure() -> None:
-    exchange = ready(grid_of_targets("a:x", "b:x"))
-    first, second = exchange.grid.models["m"].policy.targets
-    exchange.attempts = [
-        make_attempt(first, failure=failure("timeout", "BACKEND_TIMEOUT")),
-        make_attempt(second, 2, failure=failure("rate_limited", "BACKEND_RATE_LIMITED", retry_after=7.0)),
-    ]
-    error = exhausted(exchange)
-    assert (error.code, error.message, error.retry_after) == (
-        "BACKEND_RATE_LIMITED",
-        "told to fail: rate_limited",
-        7.0,
-    )
-
-
-def test_the_caller_s_own_fault_keeps_the_member_s_name() -> None:
-    exchange = ready(grid_of_targets("a:x"))
-    (target,) = exchange.grid.models["m"].policy.targets
-    exchange.attempts = [make_attempt(target, failure=failure("caller", "VALIDATION_ERROR", param="n"))]
-    error = exhausted(exchange)
-    assert (error.code, error.param, error.status) == ("VALIDATION_ERROR", "n", 422)
-
-
-def test_an_operator_s_fault_at_the_end_is_model_unavailable() -> None:
-    exchange = ready(grid_of_targets("a:x"))
-    (target,) = exchange.grid.models["m"].policy.targets
-    exchange.attempts = [make_attempt(target, failure=failure("operator"))]
-    error = exhausted(exchange)
-    assert (error.code, error.status) == ("MODEL_UNAVAILABLE", 503)
-
-
-def test_without_an_attempt_the_reason_of_the_translation_is_told() -> None:
-    exchange = ready(grid_of_targets("a:x"))
-    exchange.translation_error = invalid("logprobs", "cannot be carried")
-    assert exhausted(exchange) is exchange.translation_error
-
-
-def test_a_model_without_a_usable_target_says_why() -> None:
-    loaded = load_yaml(
-        "providers: {p: {type: openai, api_key: '${env:NO_SUCH_KEY}'}, q: {type: demo}}\n"
-        "models: {m: {price: free, route: [{backend: 'p:x'}, {backend: 'q:x', enabled: false}]}}\n"
-    )
-    exchange = ready(compile_grid(loaded, generation=1))
-    assert list(route(exchange, make_state())) == []
-    error = exhausted(exchange)
-    assert isinstance(error, GatewayError)
-    assert error.code == "MODEL_UNAVAILABLE"
-    assert "environment variable NO_SUCH_KEY is not set" in error.message
-    assert "switched off" in error.message
 
 
 def test_the_grid_of_all_tests_is_usable() -> None:

@@ -97,6 +97,24 @@ def test_a_used_up_quota_is_no_passing_limit(error: dict[str, str]) -> None:
     assert (failure.kind, failure.code) == ("quota", "BACKEND_RATE_LIMITED")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Rate limit reached for model `llama-3.3-70b` on tokens per minute (TPM): Limit 6000, Used 5900. Please try "
+        "again in 1s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing",
+        "Rate limit reached for gpt-4o. You can increase it at https://platform.openai.com/account/billing.",
+    ],
+)
+def test_a_passing_limit_may_name_the_page_where_more_is_sold(message: str) -> None:
+    failure = judged(429, {"message": message, "type": "tokens", "code": "rate_limit_exceeded"})
+    assert (failure.kind, failure.code) == ("rate_limited", "BACKEND_RATE_LIMITED")
+
+
+@pytest.mark.parametrize("error", [{"message": "Your credit balance is too low"}, {"code": "insufficient_quota"}])
+def test_a_400_that_tells_of_money_is_not_the_caller_s(error: dict[str, str]) -> None:
+    assert judged(400, {"message": "x"} | error).kind == "quota"
+
+
 def test_the_wait_is_taken_from_the_header_then_from_the_body() -> None:
     error = {"message": "x", "retry_after": 7}
     assert judged(429, error, retry_after="3").retry_after == 3

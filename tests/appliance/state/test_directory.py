@@ -251,6 +251,37 @@ def test_each_key_of_a_user_is_a_subject_of_its_own() -> None:
     assert (one[-1], two[-1]) == ("key:apikey_1", "key:apikey_2")
 
 
+# -- a plan -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_changes_nothing_until_it_is_adopted() -> None:
+    directory = make_directory([make_user(), make_user("bob")], [make_key(), make_key(OTHER, "acme:bob", "apikey_2")])
+    alice, bob = directory.principal(SECRET), directory.principal(OTHER)
+    roster = directory.plan([make_user(roles=("tenant_admin",))], [make_key()], ["acme"])
+    assert alice.roles == ("tenant_user",)
+    assert directory.principal(OTHER) is bob
+    assert set(directory.users) == {"acme:alice", "acme:bob"}
+    directory.adopt(roster)
+    assert alice.roles == ("tenant_admin",)
+    assert [principal.inactive and principal.inactive[0] for principal in (alice, bob)] == [
+        "AUTHZ_PERMISSION_DENIED",
+        "AUTH_TOKEN_INVALID",
+    ]
+
+
+def test_a_plan_names_those_only_for_whom_something_changes() -> None:
+    directory = make_directory([make_user(), make_user("bob")], [make_key(), make_key(OTHER, "acme:bob", "apikey_2")])
+    keys = directory.keys.values()
+    same = directory.plan([make_user(), make_user("bob")], keys, [])
+    assert (same.changed, same.gone) == ([], [])
+    other = directory.plan([make_user(), make_user("bob", roles=("tenant_viewer",))], keys, [])
+    assert [known.user_id for known, _ in other.changed] == ["acme:bob"]
+    ended: list[str] = []
+    directory.principal(SECRET).running.add(lambda: ended.append("alice"))
+    directory.adopt(other)
+    assert ended == []
+
+
 # -- people at run time -----------------------------------------------------------------------------------------------
 
 
@@ -353,5 +384,7 @@ def test_a_changed_role_counts_at_once_and_a_dropped_one_no_more() -> None:
     directory.put_role(make_role(core_permissions=("routing:view",)))
     assert "webhooks:manage" not in principal.permissions
     assert "routing:view" in principal.permissions
+    assert principal.custom_roles == ("clerk",)
     directory.drop_role("role_1")
     assert principal.permissions == permissions_of(("tenant_user",))
+    assert not principal.custom_roles

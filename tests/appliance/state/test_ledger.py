@@ -496,3 +496,49 @@ async def test_who_waits_is_told_when_a_reservation_is_resolved_whatever_way() -
         assert not patient.done()
         resolve(ledger, reservation, how)
         assert patient.done()
+
+
+async def test_who_waits_looks_again_when_a_budget_changes_or_goes() -> None:
+    ledger = opened(budget())
+    waiting = ledger.resolved()
+    ledger.change("b", budget(200))
+    assert waiting.done()
+    again = ledger.resolved()
+    ledger.close("b")
+    assert again.done()
+
+
+def test_a_changed_budget_keeps_its_balance_under_its_new_id() -> None:
+    ledger = opened(budget(100))
+    ledger.post(ledger.reserve(("tenant:a",), Amount(60), BEGIN_MS), Amount(60))
+    held = ledger.reserve(("tenant:a",), Amount(30), BEGIN_MS)
+    ledger.change("b", budget(200, id="c", hard_action="throttle"))
+    assert ledger.account("b", BEGIN_MS) is None
+    balance = balance_of(ledger, "c")
+    assert (balance.cost, balance.pending_cost) == (60, 30)
+    throttles = [ledger.any_throttles]
+    ledger.change("c", budget(200, id="c"))
+    assert [*throttles, ledger.any_throttles] == [True, False]
+    ledger.void(held)
+    assert ledger.room(("tenant:a",), BEGIN_MS) == Amount(140, 1 << 62, 1 << 62)
+
+
+def test_a_limit_that_is_lowered_below_what_is_used_is_told_and_a_raised_one_can_be_reached_again() -> None:
+    told: list[str] = []
+    ledger = Ledger(lambda event, _, __: told.append(event))
+    ledger.open(budget(1000), BEGIN_MS)
+    ledger.post(ledger.reserve(("tenant:a",), Amount(100), BEGIN_MS), Amount(100))
+    assert told == []
+    ledger.change("b", budget(100))
+    assert told == ["budget.soft_limit_reached", "budget.hard_limit_reached"]
+    ledger.change("b", budget(100))
+    assert len(told) == 2
+    ledger.change("b", budget(200))
+    ledger.post(ledger.reserve(("tenant:a",), Amount(100), BEGIN_MS), Amount(100))
+    assert told[2:] == ["budget.soft_limit_reached", "budget.hard_limit_reached"]
+
+
+def test_whose_and_which_period_a_budget_counts_cannot_be_changed() -> None:
+    for other in (budget(subject="tenant:b"), budget(period="daily"), budget(timezone="Europe/Amsterdam")):
+        with pytest.raises(AssertionError):
+            opened(budget()).change("b", other)

@@ -53,7 +53,8 @@ async def post(
     **options: Any,
 ) -> Upstream:
     async with asyncio.timeout(20):
-        return await pools.open(name, url, headers, body, limit, connect_s, sent, **options)
+        slot = await pools.queue(name, limit, 100).slot("acme", 1, 20)
+        return await pools.open(name, url, headers, body, limit, connect_s, sent, slot=slot, **options)
 
 
 async def read(upstream: Upstream) -> bytes:
@@ -528,3 +529,19 @@ async def test_a_body_that_breaks_off_is_told_and_never_taken_for_whole(
     server.answer(script)
     with pytest.raises(UpstreamCut):
         await read(await post(pools, server.url))
+
+
+async def test_connections_and_queues_that_nobody_can_ask_for_any_more_are_let_go(server: Server, pools: Pools) -> None:
+    server.answer(lambda call: call.reply(200, b"{}"))
+    for name, connect_s in (("kept", 2.0), ("kept", 3.0), ("gone", 2.0)):
+        await read(await post(pools, server.url, name=name, connect_s=connect_s))
+    kept, slower, gone = server.calls[-3:]
+    await pools.keep_only({("kept", 2.0)})
+    assert set(pools.queues()) == {"kept"}
+    async with asyncio.timeout(5):
+        while not all(call._writer.is_closing() for call in (slower, gone)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await read(await post(pools, server.url, name="kept"))
+    assert port_of(server.calls[-1]) == port_of(kept), "the warm connection stays"
+    await read(await post(pools, server.url, name="gone"))
+    assert port_of(server.calls[-1]) != port_of(gone)
