@@ -13,7 +13,7 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,8 +157,17 @@ class _Watcher:
         self._known = self._state_of()
         self._inputs = await asyncio.to_thread(_inputs, self._configuration)
         found = await asyncio.to_thread(self._inputs.prints)
-        # A path that was known keeps what it was read as: if it has changed meanwhile, the next look finds it.
-        self._seen = {path: self._seen.get(path, print_) for path, print_ in found.items()}
+        unread = await asyncio.to_thread(self._unread, [path for path in found if path not in self._seen])
+        # A path that was known keeps what it was read as, and one that has changed since it was read gets no print at
+        # all: the next look finds either.
+        self._seen = {path: () if path in unread else self._seen.get(path, found[path]) for path in found}
+
+    def _unread(self, paths: Iterable[str]) -> set[str]:
+        """Those of them that do not hold any more what serves. What a refused load read is not known."""
+        if self._configuration.problems:
+            return set()
+        contents = self._configuration.loaded.contents
+        return {path for path in paths if Path(path) in contents and _bytes(path) != contents[Path(path)]}
 
     def _state_of(self) -> tuple[object, ...]:
         return self._configuration.loaded, self._configuration.problems
@@ -167,6 +176,13 @@ class _Watcher:
         if not self._told:
             self._told = True
             _log.warning("the configuration's folders cannot be watched (%s); they are looked at every second", error)
+
+
+def _bytes(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
 
 
 def _inputs(configuration: Configuration) -> Inputs:

@@ -54,9 +54,9 @@ async def _hedged(exchange: Exchange, first: Attempt, route: Route, state: State
     tasks = {loop.create_task(call(exchange, first, state)): first}
     try:
         if not await _answered_within(exchange, first, next(iter(tasks)), patience_s):
-            second = await _second(exchange, route, state)
+            second = _second(exchange, route, state)
             if second:
-                tasks[loop.create_task(call(exchange, second, state))] = second
+                tasks[loop.create_task(_hedge(exchange, second, state))] = second
         winner = await _first_answer(tasks)
         await _cut_off(tasks)
     except BaseException:
@@ -81,15 +81,24 @@ async def _answered_within(exchange: Exchange, attempt: Attempt, task: asyncio.T
     return True
 
 
-async def _second(exchange: Exchange, route: Route, state: State) -> Attempt | None:
+def _second(exchange: Exchange, route: Route, state: State) -> Attempt | None:
     """The attempt that is made beside the first, if a target can and the policy's share allows it."""
     assert exchange.model
     policy = exchange.model.policy.name
     attempt = route.beside() if state.hedges.may(policy) else None
-    if attempt is None or not await translate_in_turn(exchange, attempt, state):
-        return None
-    state.hedges.take(policy)
+    if attempt:
+        state.hedges.take(policy)
     return attempt
+
+
+async def _hedge(exchange: Exchange, attempt: Attempt, state: State) -> bool:
+    """A large body waits for its turn to be translated; an answer of the first, meanwhile, waits for nothing."""
+    assert exchange.model
+    try:
+        return await translate_in_turn(exchange, attempt, state) and await call(exchange, attempt, state)
+    finally:
+        if not attempt.dispatched:
+            state.hedges.give_back(exchange.model.policy.name)
 
 
 async def _first_answer(tasks: Mapping[asyncio.Task[bool], Attempt]) -> Attempt | None:

@@ -25,3 +25,8 @@ class Hedges:
         """A hedge of the policy begins."""
         self._saved[policy] = max(0.0, self._saved.get(policy, 0.0) - 1)
         self.begun += 1
+
+    def give_back(self, policy: str) -> None:
+        """One that was taken is not made."""
+        self._saved[policy] = min(MOST_SAVED, self._saved.get(policy, 0.0) + 1)
+        self.begun -= 1

@@ -162,6 +162,26 @@ async def test_what_somebody_else_loaded_is_watched_from_then_on(watched: Watche
     assert await watched.reloaded() == 1
 
 
+async def test_a_new_file_that_is_written_again_right_after_it_was_read_is_read_again(tmp_path: Path) -> None:
+    """It has no print yet that could differ, and its folder was not watched when it changed."""
+    key = tmp_path / "elsewhere" / "more.key"
+    key.parent.mkdir()
+    key.write_text("first\n")
+
+    class Hasty(Watched):
+        async def reload(self, by: str) -> None:
+            await super().reload(by)
+            if self.reloads == 1:
+                key.write_text("again\n")
+
+    watched = Hasty(tmp_path)
+    async with watching(watched):
+        watched.path.write_text(PLAIN.replace("secrets/one.key", "elsewhere/more.key"))
+        async with asyncio.timeout(4):
+            while watched.loaded.contents.get(key) != b"again\n":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
 async def test_where_watching_is_impossible_it_looks_every_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

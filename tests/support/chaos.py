@@ -112,7 +112,7 @@ async def _play(known: Storm, upstreams: list[ChaosUpstream], served: dict[str, 
             if len(known.wrongs) > MOST_WRONGS:
                 over.set()
 
-    habits = Habits(size.deadline_s + size.total_s + 3.0, 0.05 * size.pace)
+    habits = Habits(size.deadline_s + size.total_s + 10.0, 0.05 * size.pace)
     keys = list(KEYS.values())
     callers = [
         Caller(address, keys[place % 2], habits, Random(rng.random()), served, note) for place in range(size.callers)

@@ -60,7 +60,7 @@ def draw(rng: Random, faults: Iterator[str], seconds: float, longest_s: float, o
             bad_since = at
             continue
         length = rng.uniform(0.3, 2.0)
-        is_sound = at + length - bad_since > longest_s or rng.random() < 0.45
+        is_sound = at + length - bad_since > longest_s or rng.random() < 0.55
         slots.append(Slot(at, SOUND, 0.0) if is_sound else Slot(at, next(faults), rng.choice(SHARES)))
         at += length
         if is_sound:

@@ -495,6 +495,19 @@ async def test_a_target_that_cannot_take_the_request_is_no_hedge(monkeypatch: py
     assert done.state.hedges.begun == 0
 
 
+async def test_an_answer_does_not_wait_for_the_turn_of_a_large_hedge() -> None:
+    """Nor is the hedge made when its turn comes at last."""
+    messages = [{"role": "user", "content": "x" * turns.LARGE_BODY_BYTES}]
+    running = begin({"one": [says("first", 0.1)], "two": []}, messages=messages)
+    await asyncio.sleep(0.01)
+    async with running.state.large:  # another large body has its turn
+        await asyncio.wait([running.task], timeout=5)
+    done = await settled(running)
+    assert b"first" in done.client.body
+    assert done.attempts == [("one:a", "completed")]
+    assert done.state.hedges.begun == 0
+
+
 # -- the share --------------------------------------------------------------------------------------------------------
 
 

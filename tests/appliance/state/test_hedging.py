@@ -70,6 +70,16 @@ def test_two_calls_that_were_both_allowed_at_once_owe_no_more_than_there_was() -
     assert hedges.may("p")
 
 
+def test_one_that_is_not_made_after_all_is_there_for_the_next() -> None:
+    hedges = Hedges()
+    hedges.earn("p", 1.0)
+    hedges.take("p")
+    assert not hedges.may("p")
+    hedges.give_back("p")
+    assert hedges.may("p")
+    assert hedges.begun == 0
+
+
 @given(share=st.floats(0, 1), calls=st.integers(0, 500))
 def test_the_share_is_never_passed(share: float, calls: int) -> None:
     assert hedged(Hedges(), share, calls) <= share * calls + 1e-6
